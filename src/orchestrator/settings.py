@@ -1,0 +1,140 @@
+"""One frozen Settings, read once at the edge (CLI, tests, ``Client.connect``) and passed down. Nothing else reads
+the environment."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from orchestrator.errors import SettingsInvalid
+
+PREFIX = "ORCHESTRATOR_"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Every knob of the product. Environment names are ``ORCHESTRATOR_<FIELD IN CAPITALS>`` unless said otherwise."""
+
+    project_dir: Path = field(default_factory=Path.cwd)
+    """Holds orchestrator.yaml, workflows/ and activities/."""
+    state_dir: Path = Path(".orchestrator")
+    """Everything the product writes; relative to ``project_dir``."""
+    host: str = "127.0.0.1"
+    port: int = 8000
+    public_url: str = ""
+    """How others reach the gateway; empty: ``http://host:port``."""
+    store_url: str = ""
+    """SQLAlchemy URL without a driver: ``sqlite:///…`` or ``postgresql://…``; empty: SQLite in ``state_dir``."""
+    temporal_address: str = ""
+    """``TEMPORAL_ADDRESS``; empty: 127.0.0.1:temporal_port, or what Temporal's own configuration file says."""
+    temporal_namespace: str = "default"
+    """``TEMPORAL_NAMESPACE``."""
+    temporal_port: int = 7233
+    """Port of the embedded server."""
+    temporal_ui_port: int = 8233
+    task_queue: str = "orchestrator-main"
+    """Only queues named ``orchestrator-*`` carry the workflow that interprets flows."""
+    max_body: int = 1_000_000
+    """Bytes a webhook body may have unless its trigger says otherwise."""
+    sync_timeout: float = 30.0
+    """Seconds a ``respond: result`` webhook waits before it answers 202."""
+    idempotency_window: float = 7 * 86400.0
+    """Seconds a delivery is remembered."""
+    allow_private_network: bool = True
+    """Whether http steps may call addresses of private networks."""
+    file_roots: tuple[Path, ...] = (Path("data"),)
+    """Folders the file step may touch, relative to ``project_dir`` (``ORCHESTRATOR_FILE_ROOTS``, colon separated)."""
+    log_level: str = "INFO"
+    anthropic_api_key: str | None = field(default=None, repr=False)
+    """``ANTHROPIC_API_KEY``."""
+    anthropic_base_url: str | None = None
+    """``ANTHROPIC_BASE_URL``."""
+    env: Mapping[str, str] = field(default_factory=dict)
+    """``ORCHESTRATOR_ENV_<NAME>``: values of flows' ``env``."""
+    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """``ORCHESTRATOR_SECRET_<NAME>``: values of ``secrets.<NAME>``."""
+
+    @property
+    def state(self) -> Path:
+        """The state directory as an absolute path."""
+        return self.project_dir.resolve() / self.state_dir
+
+    @property
+    def gateway_url(self) -> str:
+        """How others reach the gateway, without a trailing slash."""
+        return (self.public_url or f"http://{self.host}:{self.port}").rstrip("/")
+
+    @property
+    def address(self) -> str:
+        """Host and port of the Temporal frontend."""
+        return self.temporal_address or f"127.0.0.1:{self.temporal_port}"
+
+    @property
+    def store(self) -> str:
+        """The store's URL, the default filled in."""
+        return self.store_url or f"sqlite:///{self.state / 'store.db'}"
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str] | None = None) -> Settings:
+        """Settings from environment variables. Raises SettingsInvalid naming the variable."""
+        source = os.environ if environ is None else environ
+        values: dict[str, object] = {
+            "env": _named(source, f"{PREFIX}ENV_"),
+            "secrets": _named(source, f"{PREFIX}SECRET_"),
+            "temporal_address": source.get("TEMPORAL_ADDRESS", ""),
+            "temporal_namespace": source.get("TEMPORAL_NAMESPACE", "") or "default",
+            "anthropic_api_key": source.get("ANTHROPIC_API_KEY") or None,
+            "anthropic_base_url": source.get("ANTHROPIC_BASE_URL") or None,
+        }
+        for name, read in _READERS.items():
+            text = source.get(PREFIX + name.upper())
+            if text is None or text == "":
+                continue
+            try:
+                values[name] = read(text)
+            except ValueError as error:
+                raise SettingsInvalid(f"{PREFIX}{name.upper()}={text!r} cannot be used: {error}") from error
+        return cls(**values)  # type: ignore[arg-type]
+
+
+def _named(source: Mapping[str, str], prefix: str) -> dict[str, str]:
+    return {key.removeprefix(prefix): value for key, value in source.items() if key.startswith(prefix)}
+
+
+def _port(text: str) -> int:
+    port = int(text)
+    if not 0 <= port <= 65535:
+        raise ValueError("a port is a number from 0 to 65535")
+    return port
+
+
+def _flag(text: str) -> bool:
+    words = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
+    if text.lower() not in words:
+        raise ValueError("write true or false")
+    return words[text.lower()]
+
+
+def _paths(text: str) -> tuple[Path, ...]:
+    return tuple(Path(part) for part in text.split(":") if part)
+
+
+_READERS = {
+    "project_dir": Path,
+    "state_dir": Path,
+    "host": str,
+    "port": _port,
+    "public_url": str,
+    "store_url": str,
+    "temporal_port": _port,
+    "temporal_ui_port": _port,
+    "task_queue": str,
+    "max_body": int,
+    "sync_timeout": float,
+    "idempotency_window": float,
+    "allow_private_network": _flag,
+    "file_roots": _paths,
+    "log_level": str,
+}

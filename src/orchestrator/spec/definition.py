@@ -1,0 +1,195 @@
+"""The pinned, normalised form of a flow: exactly what a run executes, as plain immutable data.
+
+``normalise`` writes it, the engine reads it, Temporal carries it as JSON. Defaults are filled in, names are
+resolved, so that neither a new release nor an edited file can change a run in flight. ``FORMAT`` rises when the
+shape changes; the engine reads every older number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from pydantic import TypeAdapter
+
+FORMAT = 1
+
+Json = Any
+"""Any JSON value: None, bool, int, float, str, list or dict with text keys."""
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """When and how often an attempt is repeated (FLOW_FORMAT §6). Times are seconds."""
+
+    max_attempts: int = 3
+    backoff: Literal["fixed", "linear", "exponential"] = "exponential"
+    initial_interval: float = 1.0
+    multiplier: float = 2.0
+    max_interval: float = 60.0
+    jitter: float = 0.0
+    """Share of the delay that is random: 0 none, 1 full."""
+    max_duration: float | None = None
+    on: tuple[str, ...] = ("retryable",)
+    not_on: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Timeout:
+    """Seconds. For an act step ``attempt`` bounds each try and ``total`` all of them, queueing included; a control
+    step has ``total`` only: the whole block. None means no bound of its own."""
+
+    attempt: float | None = None
+    total: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One step. Child lists live in ``lists`` by name, so that every walk over a definition is the same three lines:
+
+    ========== =======================================================
+    type       lists
+    ========== =======================================================
+    block      steps
+    parallel   branches
+    condition  then, else
+    switch     case[0], case[1], …, default
+    for-each   steps
+    while      steps
+    try        steps, catch[0], …, finally
+    saga       steps
+    any        on_error, compensate (where the author wrote steps there)
+    ========== =======================================================
+
+    ``config`` is what the author wrote minus those lists; durations in it are seconds. Strings in it are templates,
+    except the expression fields of control types (``if``, ``while``, ``until``, ``items``, ``value``,
+    ``cases[n].if``), which are expressions.
+    """
+
+    id: str
+    type: str
+    source: str
+    """``file:line:column`` of the step in the YAML."""
+    named: bool = True
+    """False where the id was made up (``type-n``): such a step cannot be named in expressions."""
+    name: str | None = None
+    condition: str | None = None
+    """The step's ``if`` expression."""
+    needs: tuple[str, ...] | None = None
+    """None: waits for all steps above it in its list. Otherwise the ids of the siblings it waits for."""
+    explicit_needs: bool = False
+    """True where the author wrote ``needs`` with at least one id: skipped when all of those were skipped."""
+    config: dict[str, Json] = field(default_factory=dict)
+    lists: dict[str, tuple[Node, ...]] = field(default_factory=dict)
+    retry: Retry | None = None
+    """None for steps that are never tried twice (control types, ``retry: none``)."""
+    timeout: Timeout = Timeout()
+    on_error: Literal["fail", "continue", "steps"] = "fail"
+    """``steps``: run ``lists['on_error']``; their output becomes the step's."""
+    compensate_on: Literal["completed", "attempted"] = "completed"
+    output_schema: dict[str, Json] | None = None
+    cache: dict[str, Json] | None = None
+    task_queue: str | None = None
+    priority: int | None = None
+    durability: Literal["step", "express"] = "step"
+    at_most_once: bool = False
+    bindings: dict[str, dict[str, Json]] = field(default_factory=dict)
+    """Catalogue entries the flow itself declares and this step names: ``{"services": {"crm": {…}}}``. What is
+    declared in ``orchestrator.yaml`` stays there and is read by the worker."""
+
+    def walk(self) -> Iterator[Node]:
+        """This step and every step inside it, in the order of the file."""
+        yield self
+        for children in self.lists.values():
+            for child in children:
+                yield from child.walk()
+
+
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """A flow as a run sees it."""
+
+    flow: str
+    version: str
+    hash: str
+    """SHA-256 (hex) over the canonical JSON of everything below: the identity of the content."""
+    file: str
+    steps: tuple[Node, ...]
+    name: str | None = None
+    inputs: dict[str, Json] = field(default_factory=dict)
+    """JSON Schema of the inputs as one object schema: ``{"type": "object", "properties": …, "required": […]}``."""
+    env: dict[str, Json] = field(default_factory=dict)
+    """Declared names with their defaults; the values are fixed when a run starts."""
+    vars: dict[str, Json] = field(default_factory=dict)
+    """Start values; strings are templates."""
+    output: Json = None
+    has_output: bool = False
+    timeout: float | None = None
+    """Seconds for the whole run, waits included; None is no limit."""
+    handlers: dict[str, tuple[Node, ...]] = field(default_factory=dict)
+    """``fallback`` and ``finally`` of ``error_handling``."""
+    task_queue: str | None = None
+    format: int = FORMAT
+
+    def walk(self) -> Iterator[Node]:
+        """Every step, handlers included, in the order of the file."""
+        for node in self.steps:
+            yield from node.walk()
+        for nodes in self.handlers.values():
+            for node in nodes:
+                yield from node.walk()
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """Argument 2 of the workflow: everything a run is started with besides the body (argument 1).
+
+    Our client passes it; a run that any other Temporal client starts without it builds the same thing in one local
+    activity.
+    """
+
+    definition: Definition
+    inputs: dict[str, Json] = field(default_factory=dict)
+    """Validated, defaults filled in."""
+    env: dict[str, Json] = field(default_factory=dict)
+    trigger: dict[str, Json] = field(default_factory=dict)
+    """FLOW_FORMAT §8: ``type, id, time, body`` and what the type adds."""
+    root: str = ""
+    """The first run's id, carried through continue-as-new and retry; empty: this run is the first."""
+    attempt: int = 1
+    retry_of: str | None = None
+    parent: dict[str, Json] | None = None
+    test: bool = False
+    until: str | None = None
+    """Id of the step after whose completion the run returns that step's output."""
+    search_attributes: bool = False
+    """Whether the namespace is known to have ours registered."""
+    format: int = FORMAT
+
+
+_DEFINITION: TypeAdapter[Definition] = TypeAdapter(Definition)
+_ENVELOPE: TypeAdapter[Envelope] = TypeAdapter(Envelope)
+
+
+def definition_to_json(definition: Definition) -> dict[str, Json]:
+    """The definition as JSON, defaults left out."""
+    dumped: dict[str, Json] = _DEFINITION.dump_python(definition, mode="json", exclude_defaults=True)
+    return dumped | {"format": definition.format}
+
+
+def definition_from_json(data: Json) -> Definition:
+    """The definition that ``definition_to_json`` wrote. Raises pydantic's ValidationError on any other shape."""
+    return _DEFINITION.validate_python(data)
+
+
+def envelope_to_json(envelope: Envelope) -> dict[str, Json]:
+    """The envelope as JSON, defaults left out."""
+    dumped: dict[str, Json] = _ENVELOPE.dump_python(envelope, mode="json", exclude_defaults=True)
+    dumped["definition"] = definition_to_json(envelope.definition)
+    return dumped | {"format": envelope.format}
+
+
+def envelope_from_json(data: Json) -> Envelope:
+    """The envelope that ``envelope_to_json`` wrote. Raises pydantic's ValidationError on any other shape."""
+    return _ENVELOPE.validate_python(data)

@@ -1,0 +1,106 @@
+"""What a step attempt is given, and the resources that attempts on one worker share."""
+
+from __future__ import annotations
+
+import asyncio
+import difflib
+import logging
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from orchestrator.errors import TerminalError
+from orchestrator.expressions import fill_catalogue_entry
+from orchestrator.security.secrets import Secrets
+from orchestrator.settings import Settings
+
+if TYPE_CHECKING:
+    from orchestrator.spec.project import Project
+
+T = TypeVar("T")
+Model = TypeVar("Model", bound=BaseModel)
+Json = Any
+
+
+class Closable(Protocol):
+    """Anything opened once per worker."""
+
+    async def aclose(self) -> None: ...
+
+
+C = TypeVar("C", bound=Closable)
+
+
+class Resources:
+    """Connections that live as long as the worker: each step type opens its own kind on first use, here they are
+    kept by key and closed together."""
+
+    def __init__(self) -> None:
+        self._open: dict[str, Any] = {}
+        self._locks: dict[str, asyncio.Lock] = {}
+        self._stack = AsyncExitStack()
+
+    async def shared(self, key: str, opener: Callable[[], Awaitable[C]]) -> C:
+        """The resource under ``key``, opened by the first caller; concurrent callers wait for that one opening."""
+        if key not in self._open:
+            async with self._locks.setdefault(key, asyncio.Lock()):
+                if key not in self._open:
+                    resource = await opener()
+                    self._stack.push_async_callback(resource.aclose)
+                    self._open[key] = resource
+        found: C = self._open[key]
+        return found
+
+    async def aclose(self) -> None:
+        """Close everything, newest first."""
+        self._open.clear()
+        await self._stack.aclose()
+
+
+@dataclass(slots=True)
+class StepContext:
+    """One attempt of one step."""
+
+    path: str
+    step_id: str
+    step_type: str
+    source: str
+    """``file:line:column`` of the step."""
+    flow: str
+    version: str
+    run_id: str
+    root_id: str
+    attempt: int
+    """1 for the first try."""
+    idempotency_key: str
+    """The same for every attempt of this step in this run and its retries: pass it on to vendors."""
+    settings: Settings
+    project: Project
+    secrets: Secrets
+    resources: Resources
+    bindings: dict[str, dict[str, Json]] = field(default_factory=dict)
+    """Catalogue entries the flow itself declares."""
+    logger: logging.Logger = field(default_factory=lambda: logging.getLogger("orchestrator.steps"))
+    output_schema: dict[str, Json] | None = None
+    """JSON Schema the output must match, where the author gave one."""
+    usage: dict[str, Json] = field(default_factory=dict)
+    """What the step consumed (tokens, cost); recorded beside its output, also when the attempt fails."""
+
+    def entry(self, kind: str, name: str, model: type[Model]) -> Model:
+        """The catalogue entry ``name`` of ``kind`` (``services``, ``databases``, ``mcp`` …), the flow's own before
+        the project's, its secrets resolved, as ``model``. Raises TerminalError naming the nearest entries."""
+        declared = getattr(self.project, kind, {}) | self.bindings.get(kind, {})
+        if name not in declared:
+            close = difflib.get_close_matches(name, declared, 3) or sorted(declared)
+            known = ", ".join(f"'{other}'" for other in close) or "none"
+            raise TerminalError("not_found", f"no entry '{name}' under {kind} in orchestrator.yaml; there: {known}")
+        filled = fill_catalogue_entry(declared[name], self.secrets.get)
+        try:
+            return model.model_validate(filled)
+        except ValidationError as error:
+            first = error.errors(include_input=False, include_url=False)[0]
+            where = ".".join(str(part) for part in first["loc"])
+            raise TerminalError("invalid_config", f"{kind}.{name}.{where} in orchestrator.yaml: {first['msg']}") from error
