@@ -1,0 +1,60 @@
+# Every verb a contributor needs. `make help` lists them.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo up test lint format types unit bench chaos schema clean
+
+help: ## List the verbs
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# The stamp is newer than pyproject.toml exactly when everything it names is installed.
+$(STAMP): pyproject.toml
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12 …")'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $(STAMP)
+
+install: $(STAMP) ## Create .venv and install everything, dev tools included
+
+demo: $(STAMP) ## Run the content moderation flow from start to finish and show every step
+	@$(BIN)/orchestrator demo
+
+up: $(STAMP) ## Start Temporal, worker and gateway in one process
+	@$(BIN)/orchestrator up
+
+lint: $(STAMP) ## Check style, formatting, types and the direction of imports
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+format: $(STAMP) ## Rewrite the sources the way `lint` wants them
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+types: $(STAMP) ## Check types only
+	$(BIN)/mypy
+
+unit: $(STAMP) ## Run the tests that need no server
+	$(BIN)/pytest tests/unit -q
+
+test: lint ## Everything CI runs: lint, then all tests
+	$(BIN)/pytest
+
+bench: $(STAMP) ## Measure flows against hand-written Temporal workflows
+	$(BIN)/python -m benchmarks
+
+chaos: $(STAMP) ## Kill workers and servers in the middle of runs
+	$(BIN)/pytest tests/e2e -q -k "killed or crash or chaos"
+
+schema: $(STAMP) ## Write the JSON Schemas that editors use for flow and project files
+	$(BIN)/orchestrator schema flow > docs/flow.schema.json
+	$(BIN)/orchestrator schema project > docs/project.schema.json
+
+clean: ## Remove what builds and tests leave behind; .venv and .orchestrator stay
+	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
+	find . -name __pycache__ -type d -not -path './$(VENV)/*' -prune -exec rm -rf {} +
