@@ -1,5 +1,5 @@
-"""How the Claude stand-in answers when nothing is scripted: the same words for the same request, valid for the
-schema that was asked for. It only pretends to understand; what it decides comes from listed words."""
+"""How the Claude stand-in answers when nothing is scripted: the same words for the same request, valid for
+the schema that was asked for. It only pretends to understand; what it decides comes from listed words."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from orchestrator.testing.claude_replies import Reply, Request
 Json = Any
 
 _SUBJECT = re.compile(
-    r"^[ \t]*(?:콘텐츠|내용|메시지|본문|content|message|text|input|body)[ \t]*[:：][ \t]*(.+?)(?:\n[ \t]*\n|\Z)",
+    r"^[ \t]*(?:콘텐츠|내용|메시지|본문|content|message|text|input|body)[ \t]*[:：]"
+    r"[ \t]*(.+?)(?:\n[ \t]*\n|\Z)",
     re.IGNORECASE | re.MULTILINE | re.DOTALL,
 )
 _TAGGED = re.compile(r"<(\w+)>(.*?)</\1>", re.DOTALL)
@@ -24,7 +25,7 @@ _DEPTH = 12
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """When one of ``words`` stands in the subject of a prompt, these members of the answer have these values."""
+    """When one of ``words`` stands in a prompt's subject, these members of the answer have these values."""
 
     words: tuple[str, ...]
     values: Mapping[str, Json]
@@ -59,11 +60,11 @@ MODERATION = (
         },
     ),
 )
-"""Content moderation: bad words are refused with confidence, unclear ones need a human, everything else passes."""
+"""Content moderation: bad words are refused with confidence, unclear ones need a human, the rest passes."""
 
 
 def subject_of(prompt: str) -> str:
-    """What a prompt is about: the text in the last ``<tag>…</tag>``, or after a line such as ``Content:``, or all."""
+    """What a prompt is about: the text in its last ``<tag>…</tag>``, or after ``Content:``, or all of it."""
     tagged = _TAGGED.findall(prompt)
     if tagged:
         return str(tagged[-1][1]).strip()
@@ -73,8 +74,8 @@ def subject_of(prompt: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Persona:
-    """Answers any request. ``rules`` are tried in order: the first with a listed word (or no words) decides the
-    members it names; every other member is made up from the schema, the same each time."""
+    """Answers any request. ``rules`` are tried in order: the first with a listed word (or no words) decides
+    the members it names; every other member is made up from the schema, the same each time."""
 
     rules: Sequence[Words] = field(default=MODERATION)
 

@@ -71,7 +71,7 @@ class Request:
 
     @property
     def tokens(self) -> int:
-        """What the stand-in counts for this request: a token for every four characters of text, tools included."""
+        """What the stand-in counts for this request: a token for every four characters, tools included."""
         heard = [
             self.system,
             *(texts_of(message.get("content")) for message in self.body.get("messages") or []),
@@ -83,7 +83,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """One scripted answer. Build it with the named constructors; change details with ``with_usage`` and ``after``."""
+    """One scripted answer. Build it with the named constructors; refine with ``with_usage`` and ``after``."""
 
     content: tuple[dict[str, Json], ...] = ()
     stop_reason: str = "end_turn"
@@ -167,15 +167,19 @@ class Reply:
 
     @classmethod
     def broken_stream(
-        cls, text: str = "", type: str = "overloaded_error", message: str = "Overloaded"
-    ) -> Reply:  # noqa: A002
+        cls,
+        text: str = "",
+        type: str = "overloaded_error",  # noqa: A002 - the word of the API
+        message: str = "Overloaded",
+    ) -> Reply:
         """A stream that says ``text`` and then an error, its HTTP status being 200 already."""
         return replace(cls.text(text), stream_error={"type": type, "message": message})
 
     @classmethod
     def from_json(cls, spec: Mapping[str, Json]) -> Reply:
-        """A reply from a script file: one of ``text``, ``json``, ``tool_use {name, input}``, ``refusal`` (category),
-        ``error {status, message, type, error_code, headers}``, plus ``usage``, ``delay``, ``stop_reason``."""
+        """A reply from a script file: one of ``text``, ``json``, ``tool_use {name, input}``, ``refusal``
+        (its category), ``error {status, message, type, error_code, headers}``, plus ``usage``, ``delay`` and
+        ``stop_reason``."""
         if "error" in spec:
             reply = cls.failure(**spec["error"])
         elif "refusal" in spec:
@@ -214,7 +218,8 @@ def as_reply(answer: Answer) -> Reply:
 class When:
     """A rule: requests that match get this reply, whatever else is scripted.
 
-    ``match`` is a part of the prompt or system text, or a function of the request; ``times`` bounds how often.
+    ``match`` is a part of the prompt or system text, or a function of the request; ``times`` is how often at
+    most.
     """
 
     match: Matcher

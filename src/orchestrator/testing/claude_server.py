@@ -29,8 +29,8 @@ _REMOVED = ("temperature", "top_p", "top_k")
 class ClaudeStandIn:
     """A stand-in for the Claude API that real clients talk to over HTTP.
 
-    ``script`` holds replies, used up in order, and ``When`` rules, which come first whenever they match. When nothing
-    is scripted the persona answers. A text stands for a reply with that text::
+    ``script`` holds replies, used up in order, and ``When`` rules, which come first whenever they match. When
+    nothing is scripted the persona answers. A text stands for a reply with that text::
 
         async with ClaudeStandIn(["Hello", Reply.rate_limited(2), When("weather", "Sunny")]) as claude:
             client = AsyncAnthropic(api_key="any", base_url=claude.base_url)
@@ -60,7 +60,7 @@ class ClaudeStandIn:
         self._delay = delay
         self._ids = itertools.count(1)
         self._cached: set[str] = set()
-        self._server: uvicorn.Server | None = None
+        self._server: _Server | None = None
         self._serving: asyncio.Task[None] | None = None
         self.add(*script)
         self.app = Starlette(
@@ -98,8 +98,7 @@ class ClaudeStandIn:
         )
         self._server = _Server(config)
         self._serving = asyncio.create_task(self._server.serve(sockets=[listener]))
-        while not self._server.started and not self._serving.done():
-            await asyncio.sleep(0.005)
+        await self._server.listening.wait()
         return self
 
     async def __aexit__(
@@ -178,7 +177,7 @@ class ClaudeStandIn:
         }
 
     def _usage(self, heard: Request) -> dict[str, Json]:
-        """A system prompt with caching asked for is written to the cache by its first call and read by the next."""
+        """A system prompt with caching asked for is written to the cache by its first call, then read."""
         usage: dict[str, Json] = {
             "input_tokens": heard.tokens,
             "cache_creation_input_tokens": 0,
@@ -195,6 +194,14 @@ class ClaudeStandIn:
 
 class _Server(uvicorn.Server):
     """A server inside somebody else's process: signals are that process's business."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.listening = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.listening.set()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

@@ -10,8 +10,8 @@ As a process of its own (its URL is the first line it prints; it ends on SIGTERM
     python -m orchestrator.testing.claude_stand_in --port 0 --script replies.json
     ANTHROPIC_API_KEY=any ANTHROPIC_BASE_URL=http://127.0.0.1:43211 orchestrator up
 
-``replies.json`` is a list of replies as ``Reply.from_json`` reads them; one with ``match`` is a rule. What has been
-asked so far: ``GET /_stand_in/requests``.
+``replies.json`` is a list of replies as ``Reply.from_json`` reads them; one with ``match`` is a rule. What
+has been asked so far: ``GET /_stand_in/requests``.
 """
 
 from __future__ import annotations

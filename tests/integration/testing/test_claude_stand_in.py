@@ -48,9 +48,12 @@ async def sdk(claude: ClaudeStandIn) -> AsyncIterator[AsyncAnthropic]:
 
 
 async def ask(sdk: AsyncAnthropic, prompt: str = "Hi", **more: Any) -> Any:
-    return await sdk.messages.create(
-        **{"model": MODEL, "max_tokens": 500, "messages": [{"role": "user", "content": prompt}]} | more
-    )
+    body: dict[str, Any] = {
+        "model": MODEL,
+        "max_tokens": 500,
+        "messages": [{"role": "user", "content": prompt}],
+    }
+    return await sdk.messages.create(**body | more)
 
 
 async def ask_json(sdk: AsyncAnthropic, prompt: str, schema: dict[str, Any]) -> Any:
@@ -69,7 +72,7 @@ async def test_replies_come_in_order_and_rules_come_first(claude: ClaudeStandIn,
 
 async def test_a_rule_applies_as_often_as_it_says(claude: ClaudeStandIn, sdk: AsyncAnthropic) -> None:
     claude.add(When("Hi", Reply.overloaded(), times=1), "after")
-    with pytest.raises(anthropic.OverloadedError if hasattr(anthropic, "OverloadedError") else Exception):
+    with pytest.raises(anthropic.APIStatusError, match="Overloaded"):
         await ask(sdk)
     assert (await ask(sdk)).content[0].text == "after"
 
@@ -85,7 +88,7 @@ async def test_a_rule_applies_as_often_as_it_says(claude: ClaudeStandIn, sdk: As
 async def test_the_persona_moderates_by_listed_words(
     sdk: AsyncAnthropic, content: str, appropriate: bool, unsure: bool
 ) -> None:
-    prompt = f"다음 콘텐츠를 분석하여:\n1. 부적절한 언어, 사기, 테스트 감지\n\n콘텐츠: {content}\n\nJSON 반환:\n- sentiment"
+    prompt = f"다음 콘텐츠를 분석하여:\n1. 부적절한 언어, 사기, 테스트\n\n콘텐츠: {content}\n\nJSON 반환:"
     verdict = await ask_json(sdk, prompt, VERDICT)
     Draft202012Validator(VERDICT).validate(verdict)
     assert verdict["appropriate"] is appropriate
@@ -239,7 +242,7 @@ async def test_bad_requests_are_refused_as_the_api_refuses_them(
 
 @pytest.mark.parametrize("text", ["{}", "[{}]", '[{"error": {}}]', "[1]", "nonsense"])
 def test_a_script_that_cannot_be_used_is_a_value_error(text: str) -> None:
-    with pytest.raises(ValueError):  # noqa: PT011 - json's own error is one too
+    with pytest.raises(ValueError):
         read_script(text)
 
 
