@@ -109,10 +109,22 @@ class RecordingServer:
         return made if isinstance(made, Response) else await made
 
 
+class _Server(uvicorn.Server):
+    """Says when it answers."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.ready = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.ready.set()
+
+
 @dataclass
 class _Running:
     recording: RecordingServer
-    server: uvicorn.Server
+    server: _Server
     task: asyncio.Task[None]
 
 
@@ -122,12 +134,9 @@ async def _serve() -> _Running:
     recording = RecordingServer(url=f"http://127.0.0.1:{sock.getsockname()[1]}")
     methods = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
     app = Starlette(routes=[Route("/{path:path}", recording.handle, methods=methods)])
-    server = uvicorn.Server(
-        uvicorn.Config(app, log_level="error", lifespan="off", timeout_graceful_shutdown=1)
-    )
+    server = _Server(uvicorn.Config(app, log_level="error", lifespan="off", timeout_graceful_shutdown=1))
     task = asyncio.create_task(server.serve(sockets=[sock]))
-    while not server.started:
-        await asyncio.sleep(0.005)
+    await server.ready.wait()
     return _Running(recording, server, task)
 
 
