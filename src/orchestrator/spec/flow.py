@@ -1,0 +1,121 @@
+"""The flow file as a model (FLOW_FORMAT §1)."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, SerializeAsAny, WithJsonSchema
+
+from orchestrator.spec.base import Spec
+from orchestrator.spec.step import Defaults, Name, PositiveDuration, RetryField, Step, Steps
+from orchestrator.spec.triggers import Trigger
+
+Json = Any
+
+_FLOW_ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
+_VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z._+-]{0,63}")
+_ALERT_PART = re.compile(
+    r"\s*[A-Za-z_][\w.]*\s*(?:<=|>=|==|!=|<|>)\s*(?:\d+(?:\.\d+)?)(?:ms|s|m|h|d|w|%)?\s*"
+)
+
+
+def _flow_id(value: str) -> str:
+    if "{{" in value:
+        raise ValueError("takes no templates: it names the flow")
+    if not _FLOW_ID.fullmatch(value):
+        raise ValueError(
+            f"{value!r} is not a flow id; use a-z, 0-9, `.`, `_` and `-`, starting with a letter or digit, "
+            "at most 100 characters"
+        )
+    return value
+
+
+def _version(value: Any) -> Any:
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        value = str(value)
+    if isinstance(value, str) and not _VERSION.fullmatch(value):
+        raise ValueError(
+            f"{value!r} is not a version; use letters, digits, `.`, `_`, `-` and `+`, such as 2.0.0"
+        )
+    return value
+
+
+def _alert_condition(value: str) -> str:
+    for part in re.split(r"\s+(?:and|or)\s+", value.strip()):
+        if not _ALERT_PART.fullmatch(part):
+            raise ValueError(
+                f"{part!r} is not `metric op literal`, such as execution_time > 300s or success_rate < 95%"
+            )
+    return value
+
+
+FlowId = Annotated[str, AfterValidator(_flow_id)]
+Version = Annotated[str, BeforeValidator(_version), WithJsonSchema({"type": ["string", "number"]})]
+
+
+class Concurrency(Spec):
+    """How many runs of the flow go on at once."""
+
+    limit: int = Field(1, ge=1)
+    key: str | None = None
+    when_full: Literal["queue", "reject", "cancel-oldest", "join"] = "queue"
+
+
+class ErrorHandling(Spec):
+    """What holds for every step (``retry``), after a failed run (``fallback``) and at every end (``finally``)."""
+
+    retry: RetryField | None = None
+    fallback: Steps = Field(default=[])
+    finally_: Steps = Field(default=[], alias="finally")
+
+
+class Alert(Spec):
+    """When to tell whom."""
+
+    condition: Annotated[str, AfterValidator(_alert_condition)]
+    channel: str
+    message: str | None = None
+
+
+class Monitoring(Spec):
+    """Metrics to keep and alerts to raise."""
+
+    metrics: list[str] = Field(default=[])
+    alerts: list[Alert] = Field(default=[])
+
+
+class Expose(Spec):
+    """Doors beyond the usual ones."""
+
+    mcp: bool = False
+
+
+Catalogue = dict[str, dict[str, Any]]
+"""Entries by name: read by the step types that use them."""
+
+
+class Flow(Spec):
+    """A flow file as its author wrote it."""
+
+    id: FlowId
+    version: Version | None = None
+    name: str | None = None
+    description: str | None = None
+    labels: dict[str, str] = Field(default={})
+    enabled: bool = True
+    triggers: list[SerializeAsAny[Trigger]] = Field(default=[])
+    inputs: dict[Name, Any] = Field(default={})
+    env: dict[Name, str | int | float | bool | None] = Field(default={})
+    vars: dict[Name, Any] = Field(default={})
+    steps: list[Step] = Field(min_length=1)
+    output: Any = None
+    timeout: PositiveDuration | None = None
+    defaults: Defaults | None = None
+    concurrency: Concurrency | None = None
+    error_handling: ErrorHandling = Field(default=ErrorHandling())
+    monitoring: Monitoring | None = None
+    agents: Catalogue = Field(default={})
+    mcp: Catalogue = Field(default={})
+    services: Catalogue = Field(default={})
+    expose: Expose = Field(default=Expose())

@@ -1,0 +1,74 @@
+"""``orchestrator.yaml``: the names that the flows of a project share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from orchestrator.errors import FlowInvalid, Problem
+from orchestrator.spec.base import Spec
+from orchestrator.spec.findings import Findings, check_model, kind_of
+from orchestrator.spec.source import read_source
+
+PROJECT_FILE = "orchestrator.yaml"
+
+
+class Project(Spec):
+    """The project's catalogue. Entries stay raw JSON here: the step type that uses one reads it with its own model,
+    secrets filled in, inside the activity."""
+
+    services: dict[str, Any] = Field(default={})
+    mcp: dict[str, Any] = Field(default={})
+    agents: dict[str, Any] = Field(default={})
+    databases: dict[str, Any] = Field(default={})
+    queues: dict[str, Any] = Field(default={})
+    contacts: dict[str, Any] = Field(default={})
+    events: dict[str, Any] = Field(default={})
+    env: dict[str, str | int | float | bool | None] = Field(default={})
+    prices: dict[str, Any] = Field(default={})
+    models: dict[str, Any] = Field(default={})
+    root: Path = Field(default=Path(), exclude=True)
+    """The folder the file is in; not a key of the file."""
+
+
+_KEYS = frozenset(Project.model_fields) - {"root"}
+
+
+def load_project(root: Path) -> Project:
+    """The project at ``root``; without a file an empty one. Raises FlowInvalid with every problem and its place."""
+    path = root / PROJECT_FILE
+    if not path.exists():
+        return Project(root=root)
+    source = read_source(read_text(path), PROJECT_FILE)
+    findings = Findings(source)
+    data = source.data
+    if data is None:
+        return Project(root=root)
+    if not isinstance(data, dict):
+        findings.error((), f"{PROJECT_FILE} must be a mapping, got {kind_of(data)}")
+        findings.raise_if_any()
+    if "root" in data:
+        findings.unknown_key(("root",), _KEYS, f" in {PROJECT_FILE}")
+    # A section left empty (`services:`) is an empty one.
+    given = {
+        key: {} if value is None and key in _KEYS else value for key, value in data.items() if key != "root"
+    }
+    project = check_model(Project, given, findings, (), f" in {PROJECT_FILE}")
+    findings.raise_if_any()
+    loaded: Project = project.model_copy(update={"root": root})
+    return loaded
+
+
+def read_text(path: Path) -> str:
+    """The file as text. Raises FlowInvalid where it cannot be read as UTF-8."""
+    try:
+        return path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise FlowInvalid(
+            [Problem("the file is not UTF-8 text", str(path), hint="save it as UTF-8")]
+        ) from error
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise FlowInvalid([Problem(f"the file cannot be read: {reason}", str(path))]) from error

@@ -1,0 +1,250 @@
+"""What starts runs (FLOW_FORMAT §8)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
+
+from orchestrator.spec.base import Spec
+from orchestrator.spec.step import Expression, FixedDuration, Name, PositiveDuration
+
+Json = Any
+
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(B|KB|MB|GB)?", re.IGNORECASE)
+_SIZES = {"B": 1, "KB": 1000, "MB": 1_000_000, "GB": 1_000_000_000}
+_CRON_FIELD = re.compile(r"(?:\*|\?|L|[0-9A-Za-z]+(?:-[0-9A-Za-z]+)?(?:#\d)?)(?:/\d+)?(?:,(?:\*|[0-9A-Za-z]+(?:-[0-9A-Za-z]+)?)(?:/\d+)?)*")  # fmt: skip
+_CRON_WORDS = {"@hourly", "@daily", "@midnight", "@weekly", "@monthly", "@yearly", "@annually"}
+_CRON_FIELDS = (
+    ("minute", 0, 59, ()),
+    ("hour", 0, 23, ()),
+    ("day of month", 1, 31, ()),
+    ("month", 1, 12, ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")),
+    ("day of week", 0, 7, ("SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT")),
+)
+
+
+def parse_size(value: Any) -> int:
+    """Bytes of ``500KB``, ``10MB`` or a number. Raises ValueError with the accepted forms."""
+    if isinstance(value, int) and not isinstance(value, bool) and value > 0:
+        return value
+    if isinstance(value, str):
+        match = _SIZE.fullmatch(value.strip())
+        if match and float(match[1]) > 0:
+            return int(float(match[1]) * _SIZES[(match[2] or "B").upper()])
+    raise ValueError(f"{value!r} is not a size; write for example 500KB, 10MB or a number of bytes")
+
+
+Size = Annotated[int, BeforeValidator(parse_size), WithJsonSchema({"type": ["string", "integer"]})]
+
+
+def check_cron(value: str) -> str:
+    """A cron text of five fields (minute hour day month weekday), or ``@daily`` and its like. Raises ValueError."""
+    if "{{" in value:
+        raise ValueError("takes no templates: the schedule is fixed when the flow is published")
+    text = value.strip()
+    if text in _CRON_WORDS:
+        return text
+    fields = text.split()
+    if len(fields) != 5:
+        raise ValueError(
+            f"{value!r} has {len(fields)} field(s); cron has five: minute hour day month weekday"
+        )
+    for text_of_field, (name, low, high, words) in zip(fields, _CRON_FIELDS, strict=True):
+        _check_cron_field(text_of_field, name, low, high, words)
+    return text
+
+
+def _check_cron_field(text: str, name: str, low: int, high: int, words: tuple[str, ...]) -> None:
+    if not _CRON_FIELD.fullmatch(text):
+        raise ValueError(f"{text!r} is no {name}; write *, a number, a range a-b, a list a,b or a step */n")
+    for item in text.split(","):
+        span, _, step = item.partition("/")
+        if step and int(step) == 0:
+            raise ValueError(f"{text!r} is no {name}: a step is at least 1")
+        if span in ("*", "?", "L"):
+            continue
+        numbers = []
+        for part in span.split("#")[0].split("-"):
+            known = part.isdigit() and low <= int(part) <= high
+            if not known and part.upper() not in words:
+                raise ValueError(f"{part!r} is no {name}; it goes from {low} to {high}")
+            numbers.append(int(part) if part.isdigit() else words.index(part.upper()) + low)
+        if len(numbers) == 2 and numbers[0] > numbers[1]:
+            raise ValueError(f"{span!r} is no {name}: the range runs backwards")
+
+
+def _zone(value: str) -> str:
+    try:
+        ZoneInfo(value)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise ValueError(f"{value!r} is no time zone; write for example UTC or Asia/Seoul") from error
+    return value
+
+
+def _webhook_path(value: str) -> str:
+    if not value.startswith("/"):
+        raise ValueError(f"{value!r} must start with /")
+    if re.search(r"[\s?#]", value) or "{{" in value or "//" in value:
+        raise ValueError(f"{value!r} is no path; write for example /api/webhooks/new or /orders/{{id}}")
+    names = re.findall(r"\{([^{}]*)\}", value)
+    if len(set(names)) != len(names) or not all(re.fullmatch(r"[A-Za-z_]\w*", name) for name in names):
+        raise ValueError(f"{value!r}: each {{name}} is a word used once")
+    for reserved in ("/v1", "/health", "/ready", "/metrics", "/docs", "/openapi.json"):
+        if value == reserved or value.startswith(reserved + "/"):
+            raise ValueError(f"{value!r} is a path of the gateway itself; choose another")
+    return value
+
+
+class Trigger(Spec):
+    """What all triggers have."""
+
+    template_free: ClassVar[frozenset[str]] = frozenset({"type", "id", "enabled"})
+
+    type: str
+    id: Name | None = None
+    enabled: bool = True
+    if_: Expression | None = Field(None, alias="if")
+    inputs: dict[str, Any] | None = None
+    idempotency_key: str | None = None
+
+
+_Trigger = TypeVar("_Trigger", bound=type[Trigger])
+
+TRIGGERS: dict[str, type[Trigger]] = {}
+"""Trigger models by type."""
+
+
+def _trigger(name: str) -> Callable[[_Trigger], _Trigger]:
+    def register(model: _Trigger) -> _Trigger:
+        TRIGGERS[name] = model
+        return model
+
+    return register
+
+
+class Verify(Spec):
+    """How a webhook's sender proves itself. ``secret`` is a secret's bare name."""
+
+    scheme: str = "hmac"
+    secret: str | None = None
+    header: str | None = None
+    algorithm: Literal["sha256", "sha512", "sha1"] | None = None
+    prefix: str | None = None
+    tolerance: FixedDuration | None = None
+
+
+class Cors(Spec):
+    """Which browsers may call a webhook."""
+
+    origins: list[str]
+    headers: list[str] = Field(default=[])
+    max_age: FixedDuration | None = None
+
+
+class Reply(Spec):
+    """A fixed answer to a webhook."""
+
+    status: int = Field(200, ge=200, le=599)
+    headers: dict[str, str] = Field(default={})
+    body: Any = None
+
+
+@_trigger("webhook")
+class WebhookTrigger(Trigger):
+    """An HTTP request to ``path``; ``endpoint`` is another word for it."""
+
+    type: Literal["webhook"]
+    path: Annotated[str, AfterValidator(_webhook_path)] | None = None
+    endpoint: Annotated[str, AfterValidator(_webhook_path)] | None = None
+    method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"] = "POST"
+    verify: Verify | None = None
+    respond: Literal["accepted", "result"] | Reply = "accepted"
+    cors: Cors | None = None
+    max_body: Size | None = None
+
+    @model_validator(mode="after")
+    def _one_path(self) -> WebhookTrigger:
+        if (self.path is None) == (self.endpoint is None):
+            raise ValueError("a webhook needs its `path` (or `endpoint`, the same thing), once")
+        return self
+
+    @property
+    def route(self) -> str:
+        """The path, whichever word the author used."""
+        return self.path or self.endpoint or ""
+
+
+@_trigger("schedule")
+class ScheduleTrigger(Trigger):
+    """A clock."""
+
+    type: Literal["schedule"]
+    cron: Annotated[str, AfterValidator(check_cron)] | None = None
+    every: PositiveDuration | None = None
+    timezone: Annotated[str, AfterValidator(_zone)] = "UTC"
+    overlap: Literal["skip", "buffer-one", "buffer-all", "cancel-other", "terminate-other", "allow-all"] = (
+        "skip"
+    )
+    catch_up: FixedDuration | None = None
+    jitter: FixedDuration | None = None
+
+    @model_validator(mode="after")
+    def _one_clock(self) -> ScheduleTrigger:
+        if (self.cron is None) == (self.every is None):
+            raise ValueError("a schedule needs exactly one of `cron` and `every`")
+        return self
+
+
+class Batch(Spec):
+    """Several events to one run."""
+
+    size: int = Field(ge=1)
+    max_wait: FixedDuration | None = None
+    key: str | None = None
+
+
+@_trigger("event")
+class EventTrigger(Trigger):
+    """An event by type pattern; ``source`` alone is the type pattern."""
+
+    type: Literal["event"]
+    event: str | None = None
+    source: str | None = None
+    delay: FixedDuration | None = None
+    batch: Batch | None = None
+
+    @model_validator(mode="after")
+    def _named(self) -> EventTrigger:
+        if not self.event and not self.source:
+            raise ValueError("an event trigger needs `event` (a type pattern)")
+        return self
+
+
+@_trigger("file")
+class FileTrigger(Trigger):
+    """Files that appear in a folder."""
+
+    type: Literal["file"]
+    path: str
+    pattern: str = "*"
+    settle: FixedDuration = 2.0
+    after: Literal["keep", "delete"] | dict[Literal["move"], str] = "keep"
+
+
+@_trigger("api")
+class ApiTrigger(Trigger):
+    """Starts over the API, CLI or a Temporal client; always on, also undeclared."""
+
+    type: Literal["api"]
+
+
+@_trigger("queue")
+class QueueTrigger(Trigger):
+    """Messages of a queue."""
+
+    type: Literal["queue"]
+    queue: str
