@@ -1,0 +1,175 @@
+"""One action step is exactly one activity: options, header, budget, and what comes back."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from temporalio import workflow
+from temporalio.api.common.v1 import Payload
+from temporalio.common import Priority, RawValue, RetryPolicy
+from temporalio.exceptions import ActivityError, is_cancelled_exception
+from temporalio.workflow import ActivityCancellationType
+
+from orchestrator.engine.budget import Budget
+from orchestrator.engine.failures import StepFailed, activity_failure, error_record
+from orchestrator.engine.headers import CALL
+from orchestrator.spec.call import OWN_QUEUE_PREFIX, StepCall, call_to_json
+from orchestrator.spec.definition import Json, Node, Retry
+from orchestrator.spec.filters import matches
+
+HEARTBEAT = timedelta(seconds=5)
+"""A lost worker is noticed within this time (ENGINE §4)."""
+BACKSTOP = timedelta(seconds=5)
+"""Temporal's attempt timeout lies this much behind the one the activity itself enforces, so that attempts are
+counted by us and a false timeout does not overlap two attempts."""
+LARGEST_ARGUMENT = 1_900_000
+"""Bytes; Temporal refuses a single payload over 2 MB."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """An activity to schedule for a step."""
+
+    node: Node
+    path: str
+    type: str
+    args: list[Json]
+    late: list[dict[str, Json]] = field(default_factory=list)
+    task_queue: str | None = None
+    retry: Retry | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a step gave: its output, and fields that stand beside it in the record."""
+
+    output: Json = None
+    extra: dict[str, Json] = field(default_factory=dict)
+
+
+class Activities:
+    """Schedules the activities of one run."""
+
+    def __init__(self, *, flow: str, version: str, root: str, task_queue: str | None, budget: Budget) -> None:
+        self._flow = flow
+        self._version = version
+        self._root = root
+        self._task_queue = task_queue
+        self._budget = budget
+
+    async def run(self, call: Call) -> Outcome:
+        """Schedule the call and wait for its end. Raises StepFailed; cancellation passes through once the activity
+        has stopped or its worker is lost."""
+        arguments = workflow.payload_converter().to_payloads(call.args)
+        size = sum(payload.ByteSize() for payload in arguments)
+        if size > LARGEST_ARGUMENT:
+            message = f"the step's rendered config has {size} bytes; one step can take {LARGEST_ARGUMENT}"
+            raise StepFailed(error_record(call.node, call.path, "payload_too_large", message))
+        await self._budget.admit(size)
+        try:
+            result = await self._start(call, arguments)
+        except ActivityError as error:
+            if is_cancelled_exception(error):
+                raise
+            raise activity_failure(call.node, call.path, error) from error
+        finally:
+            self._budget.release()
+        return self._outcome(call, result)
+
+    def _start(self, call: Call, arguments: list[Payload]) -> workflow.ActivityHandle[Json]:
+        node = call.node
+        queue = call.task_queue or node.task_queue or self._task_queue
+        foreign = is_foreign(queue)
+        header = workflow.payload_converter().to_payload(call_to_json(self._step_call(call)))
+        token = CALL.set(header)
+        try:
+            return workflow.start_activity(
+                call.type,
+                args=[RawValue(payload) for payload in arguments],
+                activity_id=_activity_id(call.path),
+                task_queue=queue,
+                start_to_close_timeout=_attempt_timeout(node, foreign),
+                schedule_to_close_timeout=_total_timeout(node, call.retry),
+                heartbeat_timeout=None if foreign else HEARTBEAT,
+                retry_policy=_policy(node, call.retry, foreign),
+                cancellation_type=ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+                summary=node.name or call.path,
+                priority=Priority.default if node.priority is None else Priority(priority_key=node.priority),
+            )
+        finally:
+            CALL.reset(token)
+
+    def _step_call(self, call: Call) -> StepCall:
+        node = call.node
+        total = _total_timeout(node, call.retry)
+        return StepCall(
+            path=call.path,
+            step=node.id,
+            type=node.type,
+            source=node.source,
+            flow=self._flow,
+            version=self._version,
+            root=self._root,
+            key=f"{self._root}/{call.path}#1",
+            retry=call.retry,
+            attempt_timeout=node.timeout.attempt,
+            deadline=None if total is None else (workflow.now() + total).isoformat(),
+            at_most_once=node.at_most_once,
+            output_schema=node.output_schema,
+            late=call.late,
+            bindings=node.bindings,
+        )
+
+    def _outcome(self, call: Call, result: Json) -> Outcome:
+        if is_foreign(call.task_queue or call.node.task_queue or self._task_queue):
+            return Outcome(result)
+        extra = {key: result[key] for key in ("attempts", "usage") if key in result}
+        return Outcome(result.get("output"), extra)
+
+
+def is_foreign(queue: str | None) -> bool:
+    """Whether a task queue is served by somebody else's worker."""
+    return queue is not None and not queue.startswith(OWN_QUEUE_PREFIX)
+
+
+
+
+def _activity_id(path: str) -> str:
+    """The path, so that the Web UI shows it; a digest of it where Temporal's 1,000-byte limit on ids is near."""
+    if len(path.encode()) <= 900:
+        return path
+    return f"{path[:200]}…{hashlib.sha256(path.encode()).hexdigest()[:32]}"
+
+
+def _attempt_timeout(node: Node, foreign: bool) -> timedelta | None:
+    if node.timeout.attempt is None:
+        return None
+    own = timedelta(seconds=node.timeout.attempt)
+    return own if foreign else own + BACKSTOP
+
+
+def _total_timeout(node: Node, retry: Retry | None) -> timedelta | None:
+    bounds = [bound for bound in (node.timeout.total, retry.max_duration if retry else None) if bound is not None]
+    return timedelta(seconds=min(bounds)) if bounds else None
+
+
+def _policy(node: Node, retry: Retry | None, foreign: bool) -> RetryPolicy:
+    """Temporal's side of the policy. Our activities decide themselves whether and when to try again; Temporal's
+    numbers only serve timeouts and lost workers. A lost worker's attempt is made good once beyond ``max_attempts``
+    (ENGINE §6)."""
+    policy = retry or Retry(max_attempts=1)
+    grace = 0 if foreign or node.at_most_once else 1
+    timed_out = {"type": "timeout", "retryable": True}
+    retry_timeouts = matches(policy.on, timed_out) and not matches(policy.not_on, timed_out)
+    refused = [] if retry_timeouts else ["TemporalTimeout:StartToClose"]
+    if node.at_most_once:
+        refused.append("TemporalTimeout:Heartbeat")
+    return RetryPolicy(
+        initial_interval=timedelta(seconds=policy.initial_interval),
+        backoff_coefficient=policy.multiplier if policy.backoff == "exponential" else 1.0,
+        maximum_interval=timedelta(seconds=max(policy.max_interval, policy.initial_interval)),
+        maximum_attempts=policy.max_attempts + grace,
+        non_retryable_error_types=refused,
+    )

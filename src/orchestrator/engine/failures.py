@@ -1,0 +1,92 @@
+"""How failures look inside a run, and how Temporal's exceptions become the error record of FLOW_FORMAT §6."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from temporalio.exceptions import ActivityError, ApplicationError, CancelledError, TimeoutError, TimeoutType
+
+from orchestrator.expressions import ExpressionError
+from orchestrator.spec.definition import Json, Node
+
+ErrorRecord = dict[str, Json]
+
+
+class StepFailed(Exception):
+    """A step failed for good; ``error`` is its record."""
+
+    def __init__(self, error: ErrorRecord) -> None:
+        super().__init__(f"{error['type']}: {error['message']}")
+        self.error = error
+
+
+class RunEnded(Exception):
+    """``return``, ``until`` or a task's ``cancel`` ends the run from anywhere. Not a failure: no handler sees it."""
+
+    def __init__(self, output: Json, status: str = "completed") -> None:
+        super().__init__(status)
+        self.output = output
+        self.status = status
+
+
+def error_record(node: Node, path: str, kind: str, message: str, **more: Json) -> ErrorRecord:
+    """An error record for a step; ``more`` may add status, data, retryable, attempts, cause, errors."""
+    record: ErrorRecord = {
+        "type": kind,
+        "message": message,
+        "step": {"id": node.id, "type": node.type, "path": path},
+        "attempts": more.pop("attempts", 1),
+        "retryable": more.pop("retryable", False),
+        "source": node.source,
+    }
+    return record | {key: value for key, value in more.items() if value is not None}
+
+
+def expression_failure(node: Node, path: str, error: ExpressionError) -> StepFailed:
+    """An expression of the step could not be evaluated."""
+    return StepFailed(error_record(node, path, "expression_error", str(error)))
+
+
+def activity_failure(node: Node, path: str, error: ActivityError) -> StepFailed:
+    """The step's activity failed for good. Cancellation is not a failure: ask ``is_cancelled_exception`` first."""
+    cause = error.cause
+    if isinstance(cause, ApplicationError):
+        return StepFailed(_application_failure(node, path, cause))
+    if isinstance(cause, TimeoutError):
+        return StepFailed(_timeout_failure(node, path, cause))
+    if isinstance(cause, CancelledError):
+        return StepFailed(error_record(node, path, "cancelled", "the step was cancelled by its worker"))
+    return StepFailed(error_record(node, path, "error", str(cause or error)))
+
+
+def _application_failure(node: Node, path: str, cause: ApplicationError) -> ErrorRecord:
+    details: Any = cause.details[0] if cause.details else None
+    if isinstance(details, dict) and details.get("orchestrator") == 1:
+        told = {key: value for key, value in details.items() if key != "orchestrator"}
+        return error_record(node, path, **{"kind": told.pop("type"), **told})
+    # A worker in another language: its type and message are all there is.
+    return error_record(node, path, cause.type or "error", cause.message, data=details)
+
+
+def _timeout_failure(node: Node, path: str, cause: TimeoutError) -> ErrorRecord:
+    match cause.type:
+        case TimeoutType.START_TO_CLOSE:
+            limit = node.timeout.attempt
+            return error_record(
+                node, path, "timeout", f"an attempt took longer than timeout {_seconds(limit)}", retryable=True
+            )
+        case TimeoutType.HEARTBEAT:
+            message = "the worker that ran the step was lost and no attempt was left"
+            return error_record(node, path, "worker_lost", message, retryable=True)
+        case _:
+            limit = node.timeout.total
+            message = (
+                f"the step did not finish within its total timeout {_seconds(limit)}, waiting in the queue and retries "
+                "included; is a worker serving its task queue?"
+            )
+            last = cause.__cause__
+            return error_record(node, path, "step_timeout", message, cause=str(last) if last else None)
+
+
+def _seconds(limit: float | None) -> str:
+    return "" if limit is None else f"of {limit:g}s"

@@ -1,0 +1,98 @@
+"""A definition made ready to run: every expression compiled, once per process and content."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from orchestrator.expressions import CompiledValue, Expression, Names, compile_expression, compile_value
+from orchestrator.spec.definition import Definition, Json, Node, definition_from_json
+
+EXPRESSION_FIELDS = {"condition": ("if",), "while": ("while", "until"), "for-each": ("items", "until"), "switch": ("value",)}
+"""Config keys of control types that hold an expression instead of a template (FLOW_FORMAT §2)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One case of a switch: equals any of the values, or its own expression."""
+
+    steps: str
+    """Name of its list in ``Node.lists``."""
+    condition: Expression | None
+    equals: CompiledValue | None
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """The compiled parts of one node."""
+
+    condition: Expression | None
+    config: CompiledValue
+    fields: dict[str, Expression]
+    cases: tuple[Case, ...] = ()
+
+
+class Program:
+    """A definition with the compiled code of each of its nodes."""
+
+    def __init__(self, definition: Definition) -> None:
+        self.definition = definition
+        self.names = Names(
+            steps=frozenset(node.id for node in definition.walk() if node.named),
+            inputs=frozenset(definition.inputs.get("properties", {})),
+            vars=frozenset(definition.vars),
+            env=frozenset(definition.env),
+            callbacks=frozenset(node.id for node in definition.walk() if node.named),
+        )
+        self.output = compile_value(definition.output, self.names)
+        self.vars = {name: compile_value(value, self.names) for name, value in definition.vars.items()}
+        self._code = {node.id: self._compile(node) for node in definition.walk()}
+
+    def code(self, node: Node) -> Code:
+        """The compiled parts of a node. Ids are unique in a file, made-up ones included."""
+        return self._code[node.id]
+
+    def _compile(self, node: Node) -> Code:
+        expressions = EXPRESSION_FIELDS.get(node.type, ())
+        fields = {key: self._expression(node.config[key]) for key in expressions if key in node.config}
+        rest = {key: value for key, value in node.config.items() if key not in fields and key != "cases"}
+        return Code(
+            condition=None if node.condition is None else self._expression(node.condition),
+            config=compile_value(rest, self.names),
+            fields=fields,
+            cases=tuple(self._cases(node)),
+        )
+
+    def _cases(self, node: Node) -> Iterator[Case]:
+        for index, case in enumerate(node.config.get("cases", ())):
+            yield Case(
+                steps=f"case[{index}]",
+                condition=self._expression(case["if"]) if "if" in case else None,
+                equals=compile_value(case["equals"], self.names) if "equals" in case else None,
+            )
+
+    def _expression(self, source: Json) -> Expression:
+        text = source if isinstance(source, str) else _literal(source)
+        return compile_expression(text, self.names)
+
+
+def _literal(value: Json) -> str:
+    """``if: true`` and ``items: 3`` in YAML are not text; their source is the JSON word."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+_programs: dict[str, Program] = {}
+_MOST = 512
+
+
+def program_of(data: Json) -> Program:
+    """The program of a definition as JSON (``Envelope.definition``), from this process's cache where it was seen
+    before. The key is the content hash and the file, so that errors point at the right place."""
+    key = f"{data['hash']}:{data['file']}:{data['version']}"
+    program = _programs.get(key)
+    if program is None:
+        program = Program(definition_from_json(data))
+        if len(_programs) >= _MOST:
+            _programs.pop(next(iter(_programs)))
+        _programs[key] = program
+    return program
