@@ -54,6 +54,10 @@ class Resources:
         found: C = self._open[key]
         return found
 
+    def lend(self, key: str, resource: Any) -> None:
+        """Put in something the worker owns itself, such as the store: shared, never closed here."""
+        self._open[key] = resource
+
     async def aclose(self) -> None:
         """Close everything, newest first."""
         self._open.clear()

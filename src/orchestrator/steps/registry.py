@@ -1,0 +1,123 @@
+"""From step modules and users' functions to the activities a worker serves."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import pkgutil
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from types import ModuleType
+from typing import Any, NoReturn
+
+from pydantic import ValidationError
+from temporalio import activity
+from temporalio.common import RawValue
+
+import orchestrator.steps as package
+from orchestrator.errors import TerminalError
+from orchestrator.spec.base import ActConfig
+from orchestrator.spec.call import CLOSE_TASK
+from orchestrator.steps import human_task
+from orchestrator.steps.attempt import current_step
+from orchestrator.steps.context import StepContext
+from orchestrator.steps.function import Function, invoke_arguments
+
+Json = Any
+Body = Callable[..., Awaitable[Json]]
+Activity = Callable[..., Any]
+
+
+@dataclass(frozen=True, slots=True)
+class StepType:
+    """An act step type: what authors call it, its config model, and what an attempt does."""
+
+    name: str
+    config: type[ActConfig]
+    run: Body
+
+
+@lru_cache(maxsize=1)
+def step_types() -> Mapping[str, StepType]:
+    """Every act step type this release executes: the modules of this package that have TYPE, CONFIG and ``run``."""
+    modules = [importlib.import_module(f"{package.__name__}.{found.name}") for found in pkgutil.iter_modules(package.__path__)]
+    types = [_step_type(module) for module in modules if hasattr(module, "TYPE")]
+    return {step.name: step for step in types}
+
+
+def _step_type(module: ModuleType) -> StepType:
+    return StepType(module.TYPE, module.CONFIG, module.run)
+
+
+def step_activities() -> list[Activity]:
+    """One activity per step type, named like it, and the one that closes human tasks."""
+    return [_activity(step) for step in step_types().values()] + [_close_task]
+
+
+def function_activities(functions: Mapping[str, Function]) -> list[Activity]:
+    """One activity per name of a user's function, and one that answers for every unknown name."""
+    return [_function_activity(name, function) for name, function in functions.items()] + [_unknown(list(functions))]
+
+
+def validate_config(model: type[ActConfig], config: Json, where: str) -> ActConfig:
+    """The rendered config as the step's model. Raises TerminalError ``invalid_config`` naming the key."""
+    try:
+        return model.model_validate(config)
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        key = ".".join(str(part) for part in ("config", *first["loc"]))
+        raise TerminalError("invalid_config", f"{where}: {key}: {first['msg']}") from error
+
+
+def _activity(step: StepType) -> Activity:
+    @activity.defn(name=step.name)
+    async def attempt(config: Any, *more: Any) -> Any:
+        context = current_step()
+        return await step.run(validate_config(step.config, config, context.source), context, *more)
+
+    return attempt
+
+
+@activity.defn(name=CLOSE_TASK)
+async def _close_task(closing: Any) -> None:
+    await human_task.close_task(closing, current_step())
+
+
+def _function_activity(name: str, function: Function) -> Activity:
+    if function.is_async:
+
+        @activity.defn(name=name)
+        async def call(*args: Any) -> Any:
+            return await function.call(*invoke_arguments(function, list(args)))
+
+        return call
+
+    @activity.defn(name=name)
+    def call_in_thread(*args: Any) -> Any:
+        return function.call(*invoke_arguments(function, list(args)))
+
+    return call_in_thread
+
+
+def _unknown(names: list[str]) -> Activity:
+    @activity.defn(dynamic=True)
+    async def unknown(args: list[RawValue]) -> None:
+        _refuse(activity.info().activity_type, names)
+
+    # The SDK checks the annotation of a dynamic activity by identity.
+    unknown.__annotations__["args"] = list[RawValue]
+    return unknown
+
+
+def _refuse(handler: str, names: list[str]) -> NoReturn:
+    close = difflib.get_close_matches(handler, names, 1)
+    meant = f" Did you mean '{close[0]}'?" if close else ""
+    known = ", ".join(sorted(names)) or "none"
+    raise TerminalError(
+        "unknown_function",
+        f"no function '{handler}' in activities/; there: {known}.{meant} Write it with @activity.defn, or give the "
+        "step the task_queue of the worker that serves it.",
+    )
+
+

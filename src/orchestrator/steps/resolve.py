@@ -1,0 +1,37 @@
+"""The local activity that gives a bare start its envelope: any Temporal client in any language can start a run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from temporalio import activity
+from temporalio.exceptions import ApplicationError
+
+from orchestrator import admission
+from orchestrator.errors import OrchestratorError, Unavailable
+from orchestrator.settings import Settings
+from orchestrator.spec.call import RESOLVE_FLOW
+from orchestrator.spec.definition import envelope_to_json
+from orchestrator.spec.project import Project
+from orchestrator.store.database import Store
+
+
+def resolve_activity(
+    store: Store, project: Callable[[], Project], settings: Settings, *, search_attributes: bool
+) -> Callable[..., Any]:
+    """The activity, bound to what it reads. It takes the flow id, the body and the run id."""
+
+    @activity.defn(name=RESOLVE_FLOW)
+    async def resolve_flow(flow: str, body: Any, run_id: str) -> dict[str, Any]:
+        try:
+            envelope = await admission.admit(
+                store, project(), settings, flow, body, run_id=run_id, search_attributes=search_attributes
+            )
+        except OrchestratorError as error:
+            # Only an unreachable store is worth another try; the rest is as wrong in a minute as now.
+            again = isinstance(error, Unavailable)
+            raise ApplicationError(str(error), type=error.code, non_retryable=not again) from error
+        return envelope_to_json(envelope)
+
+    return resolve_flow
