@@ -51,7 +51,9 @@ def start_temporal(log: Path, *extra: str) -> tuple[subprocess.Popen[bytes], str
         process = subprocess.Popen([*command, *extra], stdout=out, stderr=subprocess.STDOUT)
     address = f"127.0.0.1:{port}"
     try:
-        asyncio.run(_answers(process, address, log))
+        if not asyncio.run(_answers(process, address)):
+            said = log.read_text(errors="replace")[-2000:]
+            raise RuntimeError(f"the Temporal dev server did not start:\n{said}")
     except BaseException:
         process.kill()
         process.wait()
@@ -59,7 +61,7 @@ def start_temporal(log: Path, *extra: str) -> tuple[subprocess.Popen[bytes], str
     return process, address
 
 
-async def _answers(process: subprocess.Popen[bytes], address: str, log: Path) -> None:
+async def _answers(process: subprocess.Popen[bytes], address: str) -> bool:
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         if process.poll() is not None:
@@ -71,8 +73,8 @@ async def _answers(process: subprocess.Popen[bytes], address: str, log: Path) ->
         except (RPCError, RuntimeError):
             await asyncio.sleep(0.1)
         else:
-            return
-    raise RuntimeError(f"the Temporal dev server did not start:\n{log.read_text(errors='replace')[-2000:]}")
+            return True
+    return False
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,38 @@
+"""The store: everything that is remembered outside Temporal."""
+
+from __future__ import annotations
+
+from sqlalchemy import text
+
+from orchestrator.store.connection import Database
+from orchestrator.store.deliveries import Deliveries
+from orchestrator.store.flows import Flows
+from orchestrator.store.tasks import Tasks
+
+
+class Store:
+    """Flows, tasks and deliveries in one database. Safe to share between tasks of one event loop."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self.flows = Flows(database)
+        self.tasks = Tasks(database)
+        self.deliveries = Deliveries(database)
+
+    @classmethod
+    async def open(cls, url: str) -> Store:
+        """Open ``sqlite:///file`` or ``postgresql://…`` and bring its tables up to date.
+
+        Several processes may open the same database at once. Raises SettingsInvalid for a URL that names no
+        usable database, Unavailable when it cannot be reached.
+        """
+        return cls(await Database.open(url))
+
+    async def check(self) -> None:
+        """Ask the database for an answer. Raises Unavailable."""
+        async with self._database.reading() as connection:
+            await connection.execute(text("select 1"))
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+        await self._database.aclose()

@@ -1,0 +1,124 @@
+"""The tables of the store. ``migrations`` brings a database to this shape; a test compares the two."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    Boolean,
+    Column,
+    DateTime,
+    Dialect,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    PrimaryKeyConstraint,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+)
+
+
+class Instant(TypeDecorator[datetime]):
+    """A moment, always aware and in UTC in Python. SQLite knows no zones: it keeps the UTC value bare."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("a moment without a time zone cannot be stored")
+        in_utc = value.astimezone(UTC)
+        return in_utc.replace(tzinfo=None) if dialect.name == "sqlite" else in_utc
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        moment: datetime = value
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+metadata = MetaData()
+
+_JSON = JSON(none_as_null=True)
+
+flows = Table(
+    "flow",
+    metadata,
+    Column("id", String(100), primary_key=True),
+    # No row of flow_version yet while the first publication is under way.
+    Column("version", String(200)),
+    Column("enabled", Boolean, nullable=False),
+    Column("deleted", Boolean, nullable=False),
+    Column("updated_at", Instant, nullable=False),
+)
+
+versions = Table(
+    "flow_version",
+    metadata,
+    Column("flow", String(100), ForeignKey("flow.id"), nullable=False),
+    Column("version", String(200), nullable=False),
+    # Of the definition, which is what a run pins.
+    Column("hash", String(64), nullable=False),
+    # Of the definition and the triggers: what may not change under a version.
+    Column("content_hash", String(64), nullable=False),
+    Column("name", Text),
+    Column("definition", _JSON, nullable=False),
+    Column("triggers", _JSON, nullable=False),
+    Column("text", Text, nullable=False),
+    Column("published_at", Instant, nullable=False),
+    PrimaryKeyConstraint("flow", "version"),
+)
+
+counters = Table(
+    "counter",
+    metadata,
+    Column("name", String(50), primary_key=True),
+    Column("value", Integer, nullable=False),
+)
+
+tasks = Table(
+    "task",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("run_id", Text, nullable=False),
+    Column("flow", String(100), nullable=False),
+    Column("step", Text, nullable=False),
+    Column("path", Text, nullable=False),
+    Column("title", Text),
+    Column("instructions", Text),
+    Column("assignee", Text),
+    Column("group", Text),
+    Column("form", _JSON),
+    Column("decisions", _JSON, nullable=False),
+    Column("status", String(20), nullable=False),
+    Column("opened_at", Instant, nullable=False),
+    Column("deadline", Instant),
+    Column("decision", Text),
+    Column("data", _JSON),
+    Column("comment", Text),
+    Column("by", Text),
+    Column("decided_at", Instant),
+    Column("automatic", Boolean, nullable=False),
+    Index("task_by_status", "status", "opened_at"),
+    Index("task_by_run", "run_id"),
+)
+
+deliveries = Table(
+    "delivery",
+    metadata,
+    # SHA-256 of flow and key: senders choose keys of any length and any characters.
+    Column("id", String(64), primary_key=True),
+    Column("flow", String(100), nullable=False),
+    Column("body_hash", String(64), nullable=False),
+    Column("workflow_id", Text, nullable=False),
+    Column("answer", _JSON),
+    Column("claimed_at", Instant, nullable=False),
+    Index("delivery_by_time", "claimed_at"),
+)
