@@ -125,7 +125,7 @@ def check_model(
             findings.unknown_key(place, _known_keys(model, raw, path), where)
         elif kinds[0]["type"] == "missing":
             findings.error(place[:-1], f"`{path[-1]}` is missing{where}")
-        elif free and is_template(_at(raw, path)):
+        elif is_template(_at(raw, path)):
             findings.error(
                 place, f"{_called(path)} takes no templates: it is fixed when the flow is published"
             )

@@ -7,15 +7,14 @@ from collections.abc import Callable
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from orchestrator.spec.base import Spec
+from orchestrator.spec.size import Size
 from orchestrator.spec.step import Expression, FixedDuration, Name, PositiveDuration
 
 Json = Any
 
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(B|KB|MB|GB)?", re.IGNORECASE)
-_SIZES = {"B": 1, "KB": 1000, "MB": 1_000_000, "GB": 1_000_000_000}
 _CRON_FIELD = re.compile(r"(?:\*|\?|L|[0-9A-Za-z]+(?:-[0-9A-Za-z]+)?(?:#\d)?)(?:/\d+)?(?:,(?:\*|[0-9A-Za-z]+(?:-[0-9A-Za-z]+)?)(?:/\d+)?)*")  # fmt: skip
 _CRON_WORDS = {"@hourly", "@daily", "@midnight", "@weekly", "@monthly", "@yearly", "@annually"}
 _CRON_FIELDS = (
@@ -25,20 +24,6 @@ _CRON_FIELDS = (
     ("month", 1, 12, ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")),
     ("day of week", 0, 7, ("SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT")),
 )
-
-
-def parse_size(value: Any) -> int:
-    """Bytes of ``500KB``, ``10MB`` or a number. Raises ValueError with the accepted forms."""
-    if isinstance(value, int) and not isinstance(value, bool) and value > 0:
-        return value
-    if isinstance(value, str):
-        match = _SIZE.fullmatch(value.strip())
-        if match and float(match[1]) > 0:
-            return int(float(match[1]) * _SIZES[(match[2] or "B").upper()])
-    raise ValueError(f"{value!r} is not a size; write for example 500KB, 10MB or a number of bytes")
-
-
-Size = Annotated[int, BeforeValidator(parse_size), WithJsonSchema({"type": ["string", "integer"]})]
 
 
 def check_cron(value: str) -> str:

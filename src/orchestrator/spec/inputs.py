@@ -1,0 +1,206 @@
+"""Input values against declared schemas. Nothing remote is ever fetched."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import Any
+
+import jsonschema
+from jsonschema.exceptions import SchemaError, ValidationError
+from jsonschema.protocols import Validator
+from referencing import Registry
+from referencing.exceptions import Unresolvable
+
+from orchestrator.errors import FieldProblem, InputsInvalid
+from orchestrator.spec.findings import kind_of, suggestion
+
+Json = Any
+
+_NO_REMOTE: Registry[Any] = Registry()
+_SHOWN = 20
+_TYPES = {
+    "string": "text", "number": "a number", "integer": "a whole number", "boolean": "true or false",
+    "object": "an object", "array": "a list", "null": "null",
+}  # fmt: skip
+
+
+def check_inputs(
+    flow_id: str, schema: dict[str, Json], given: dict[str, Json], *, convert_text: bool = False
+) -> dict[str, Json]:
+    """The inputs of a run: declared members of ``given``, defaults filled in.
+
+    ``convert_text`` reads text as the declared scalar (forms, queries, the command line). Members that are not
+    declared are left out; they stay in ``trigger.body``. Raises InputsInvalid naming every field.
+    """
+    declared: dict[str, Json] = schema.get("properties", {})
+    inputs: dict[str, Json] = {}
+    for name, member in declared.items():
+        if name in given:
+            inputs[name] = _converted(member, given[name]) if convert_text else given[name]
+        elif isinstance(member, dict) and "default" in member:
+            inputs[name] = json.loads(json.dumps(member["default"]))
+    problems = check_json(schema, inputs)
+    if problems:
+        unknown = [name for name in given if name not in declared]
+        raise InputsInvalid(flow_id, [_with_unknown(problem, unknown) for problem in problems])
+    return inputs
+
+
+def _with_unknown(problem: FieldProblem, unknown: list[str]) -> FieldProblem:
+    """A missing input and an undeclared one of nearly the same name are one typo."""
+    if problem.message.startswith("is required") and unknown:
+        hint = suggestion(problem.field, unknown)
+        if hint and hint.startswith("did you mean"):
+            return FieldProblem(problem.field, f"is required; you gave {hint[13:-1]}, which is not declared")
+    return problem
+
+
+def _converted(schema: Json, value: Json) -> Json:
+    """Text as the declared scalar where it is one; anything else unchanged, for the schema to judge."""
+    if not isinstance(value, str) or not isinstance(schema, dict):
+        return value
+    types = schema.get("type", [])
+    types = [types] if isinstance(types, str) else types
+    text = value.strip()
+    if "string" in types:
+        return value
+    if "boolean" in types and text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    if "null" in types and text in ("", "null"):
+        return None
+    if {"integer", "number", "object", "array"} & set(types):
+        try:
+            parsed = json.loads(text, parse_constant=_refuse_constant)
+        except ValueError:
+            return value
+        return value if isinstance(parsed, str | bool) or parsed is None else parsed
+    return value
+
+
+def _refuse_constant(name: str) -> Json:
+    raise ValueError(f"{name} is not JSON")
+
+
+def check_json(schema: dict[str, Json], value: Json) -> list[FieldProblem]:
+    """Every way in which ``value`` does not match a JSON Schema (Draft 2020-12), by field path. Raises ValueError
+    when the schema itself cannot be used."""
+    validator = _validator(_canonical(schema))
+    try:
+        errors = sorted(
+            validator.iter_errors(value), key=lambda error: [str(part) for part in error.absolute_path]
+        )
+    except Unresolvable as error:
+        raise ValueError(
+            f"the schema refers to {error.ref!r}, which is not in it; nothing is fetched"
+        ) from error
+    return [problem for error in errors for problem in _problems(error)][:_SHOWN]
+
+
+def check_schema(schema: Json) -> tuple[tuple[str | int, ...], str] | None:
+    """Where and why ``schema`` is no JSON Schema that can be used, or None."""
+    try:
+        jsonschema.Draft202012Validator.check_schema(schema)
+    except SchemaError as error:
+        return tuple(error.absolute_path), _sentence(error)
+    return _remote(schema, ())
+
+
+def _remote(schema: Json, path: tuple[str | int, ...]) -> tuple[tuple[str | int, ...], str] | None:
+    members: Iterable[tuple[str | int, Json]] = ()
+    if isinstance(schema, dict):
+        reference = schema.get("$ref")
+        if isinstance(reference, str) and not reference.startswith("#"):
+            return (
+                *path,
+                "$ref",
+            ), f"refers to {reference!r}; only references inside the schema (`#/…`) are followed"
+        members = (
+            (key, value)
+            for key, value in schema.items()
+            if key not in ("default", "const", "enum", "examples")
+        )
+    elif isinstance(schema, list):
+        members = enumerate(schema)
+    for part, value in members:
+        found = _remote(value, (*path, part))
+        if found:
+            return found
+    return None
+
+
+def _canonical(schema: dict[str, Json]) -> str:
+    return json.dumps(schema, sort_keys=True, ensure_ascii=False)
+
+
+@lru_cache(maxsize=512)
+def _validator(text: str) -> Validator:
+    schema = json.loads(text)
+    try:
+        jsonschema.Draft202012Validator.check_schema(schema)
+    except SchemaError as error:
+        raise ValueError(f"this is no JSON Schema: {_sentence(error)}") from error
+    validator: Validator = jsonschema.Draft202012Validator(
+        schema, registry=_NO_REMOTE, format_checker=jsonschema.Draft202012Validator.FORMAT_CHECKER
+    )
+    return validator
+
+
+def _problems(error: ValidationError) -> list[FieldProblem]:
+    field = _field(error.absolute_path)
+    if error.validator == "required" and isinstance(error.instance, dict):
+        # One error per missing name; its message quotes the name, so it is found by asking which one it is about.
+        missing = [
+            name
+            for name in error.validator_value
+            if name not in error.instance and repr(name) in error.message
+        ]
+        return [FieldProblem(_joined(field, name), "is required") for name in missing[:1]]
+    return [FieldProblem(field or "inputs", _sentence(error))]
+
+
+def _field(path: Iterable[str | int]) -> str:
+    field = ""
+    for part in path:
+        field = f"{field}[{part}]" if isinstance(part, int) else _joined(field, part)
+    return field
+
+
+def _joined(field: str, name: str) -> str:
+    return f"{field}.{name}" if field else name
+
+
+def _sentence(error: ValidationError | SchemaError) -> str:
+    rule, wanted, value = error.validator, error.validator_value, error.instance
+    if rule == "type":
+        types = [wanted] if isinstance(wanted, str) else list(wanted)
+        return f"must be {' or '.join(_TYPES.get(name, name) for name in types)}, got {kind_of(value)}"
+    if rule == "enum":
+        return f"must be one of {', '.join(json.dumps(choice, ensure_ascii=False) for choice in wanted[:20])}"
+    if rule == "const":
+        return f"must be {json.dumps(wanted, ensure_ascii=False)}"
+    if rule == "additionalProperties" and isinstance(value, dict):
+        return "has members that are not allowed: " + error.message.partition("(")[2].partition(" w")[0]
+    if rule in _RULES:
+        return _RULES[str(rule)].format(wanted)
+    text = error.message if len(error.message) <= 200 else error.message[:200] + "…"
+    return f"does not match the rule `{rule}`: {text}"
+
+
+_RULES = {
+    "minimum": "must be at least {}",
+    "maximum": "must be at most {}",
+    "exclusiveMinimum": "must be more than {}",
+    "exclusiveMaximum": "must be less than {}",
+    "multipleOf": "must be a multiple of {}",
+    "minLength": "must have at least {} character(s)",
+    "maxLength": "must have at most {} characters",
+    "pattern": "must match the pattern {}",
+    "format": "must be a valid {}",
+    "minItems": "must have at least {} item(s)",
+    "maxItems": "must have at most {} items",
+    "uniqueItems": "must not hold the same item twice",
+    "minProperties": "must have at least {} member(s)",
+    "maxProperties": "must have at most {} members",
+}
