@@ -126,3 +126,9 @@ class TerminalError(StepError):
 
     code = "terminal_error"
     retryable = False
+
+
+class TooLarge(OrchestratorError):
+    """A body, or a start as a whole, has more bytes than a run can be started with."""
+
+    code = "payload_too_large"

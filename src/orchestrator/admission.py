@@ -1,0 +1,218 @@
+"""What may be published and what may start: the rules between a door and the store."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from orchestrator.errors import (
+    Conflict,
+    FieldProblem,
+    FlowInvalid,
+    InputsInvalid,
+    Problem,
+    Refused,
+    SettingsInvalid,
+)
+from orchestrator.settings import Settings
+from orchestrator.spec.definition import Definition, Envelope, Json
+from orchestrator.spec.inputs import check_inputs
+from orchestrator.spec.loading import LoadedFlow, load_flow, load_flow_file
+from orchestrator.spec.project import Project
+from orchestrator.spec.triggers import WebhookTrigger
+from orchestrator.store.database import Store
+from orchestrator.store.flows import FlowVersion, PublishedVersion
+
+FLOW_SUFFIXES = (".yaml", ".yml")
+
+
+@dataclass(frozen=True, slots=True)
+class FileResult:
+    """What became of one file of a folder: published, or the problems that stood in the way."""
+
+    file: Path
+    published: PublishedVersion | None
+    problems: tuple[Problem, ...] = ()
+    """Errors when nothing was published, else warnings."""
+
+
+async def publish(
+    store: Store, project: Project, loaded: LoadedFlow, *, as_edit: bool = False
+) -> PublishedVersion:
+    """Publish a loaded flow. ``as_edit`` as in ``Flows.publish``.
+
+    Raises FlowInvalid for constructs that cannot run yet, Conflict for other content under a published version
+    and for a webhook path that another flow has.
+    """
+    if loaded.unsupported:
+        raise FlowInvalid(loaded.unsupported)
+    await _check_routes(store, loaded)
+    return await store.flows.publish(loaded, as_edit=as_edit)
+
+
+async def publish_text(
+    store: Store, project: Project, text: str, *, file: str = "<flow>", as_edit: bool = False
+) -> tuple[PublishedVersion, tuple[Problem, ...]]:
+    """Publish a flow from its YAML; also answers the warnings. Raises what ``publish`` does."""
+    loaded = load_flow(text, file, project)
+    return await publish(store, project, loaded, as_edit=as_edit), loaded.warnings
+
+
+async def publish_folder(
+    store: Store, project: Project, folder: Path, *, as_edit: bool = False
+) -> list[FileResult]:
+    """Publish every flow file under ``folder``; a file with problems does not stop the others."""
+    results: list[FileResult] = []
+    owners: dict[str, Path] = {}
+    for file in flow_files(folder):
+        try:
+            loaded = load_flow_file(file, project)
+            owner = owners.setdefault(loaded.definition.flow, file)
+            if owner != file:
+                raise Conflict(
+                    f"flow '{loaded.definition.flow}' is also defined in {owner}; give one another id"
+                )
+            published = await publish(store, project, loaded, as_edit=as_edit)
+        except FlowInvalid as error:
+            results.append(FileResult(file, None, error.problems))
+        except Conflict as error:
+            results.append(FileResult(file, None, (Problem(str(error), str(file)),)))
+        else:
+            results.append(FileResult(file, published, loaded.warnings))
+    return results
+
+
+def flow_files(folder: Path) -> list[Path]:
+    """The flow files under ``folder``, in a stable order; none when there is no such folder."""
+    return sorted(path for path in folder.rglob("*") if path.suffix in FLOW_SUFFIXES and path.is_file())
+
+
+async def admit(
+    store: Store,
+    project: Project,
+    settings: Settings,
+    flow_id: str,
+    body: Json,
+    *,
+    inputs: Mapping[str, Json] | None = None,
+    version: str | None = None,
+    trigger: dict[str, Json] | None = None,
+    by: str | None = None,
+    until: str | None = None,
+    run_id: str = "",
+    search_attributes: bool = False,
+    convert_text: bool = False,
+    test: bool = False,
+) -> Envelope:
+    """Everything a run is started with besides its body.
+
+    ``inputs`` are the members a trigger mapped; without them those of ``body`` are taken. ``version`` asks for
+    one that is not current. ``trigger`` is what a door knows about the delivery; without it the start is an api
+    start. ``convert_text`` reads text as the declared scalars, for forms and queries.
+
+    Raises NotFound for an unknown flow or version, Refused for a disabled flow or an unknown ``until`` step,
+    InputsInvalid naming every field, SettingsInvalid for a value of the environment of the wrong type.
+    """
+    found = await (store.flows.current(flow_id) if version is None else store.flows.version(flow_id, version))
+    if not found.enabled:
+        raise Refused(f"flow '{flow_id}' is disabled; enable it to start runs")
+    definition = found.definition
+    given = _given(flow_id, body) if inputs is None else dict(inputs)
+    checked = check_inputs(flow_id, definition.inputs, given, convert_text=convert_text)
+    _check_until(found, until)
+    return Envelope(
+        definition=definition,
+        inputs=checked,
+        env=_environment(definition, project, settings),
+        trigger=trigger if trigger is not None else _api_trigger(body, by),
+        root=run_id,
+        until=until,
+        search_attributes=search_attributes,
+        test=test,
+    )
+
+
+def _given(flow_id: str, body: Json) -> dict[str, Json]:
+    if body is None:
+        return {}
+    if not isinstance(body, dict):
+        raise InputsInvalid(
+            flow_id, [FieldProblem("(inputs)", 'must be an object such as {"name": "value"}')]
+        )
+    return body
+
+
+def _check_until(found: FlowVersion, until: str | None) -> None:
+    if until is None:
+        return
+    ids = [node.id for node in found.definition.walk() if node.named]
+    if until not in ids:
+        raise Refused(
+            f"flow '{found.flow}' {found.version} has no step '{until}' to stop after; "
+            f"its steps: {', '.join(ids)}"
+        )
+
+
+def _api_trigger(body: Json, by: str | None) -> dict[str, Json]:
+    trigger: dict[str, Json] = {"type": "api", "id": "api", "time": now_text(), "body": body}
+    return trigger | ({"by": by} if by else {})
+
+
+def now_text() -> str:
+    """This moment as the format writes instants."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _environment(definition: Definition, project: Project, settings: Settings) -> dict[str, Json]:
+    """The declared names with their values: the flow's default, the project's, then the environment's."""
+    values: dict[str, Json] = {}
+    for name, default in definition.env.items():
+        values[name] = project.env.get(name, default)
+        if name in settings.env:
+            values[name] = _as_declared(name, settings.env[name], default)
+    return values
+
+
+def _as_declared(name: str, text: str, default: Json) -> Json:
+    """Text of the environment as the type of the default, so that ``env.LIMIT > 5`` compares numbers."""
+    try:
+        if isinstance(default, bool):
+            return {"true": True, "false": False}[text.strip().lower()]
+        if isinstance(default, int):
+            return int(text)
+        if isinstance(default, float):
+            return float(text)
+    except (KeyError, ValueError) as error:
+        kind = "true or false" if isinstance(default, bool) else "a number"
+        raise SettingsInvalid(
+            f"ORCHESTRATOR_ENV_{name}={text!r} cannot be used: the flow's default for it is {kind}"
+        ) from error
+    return text
+
+
+async def _check_routes(store: Store, loaded: LoadedFlow) -> None:
+    wanted = {
+        _route(trigger.method, trigger.route): trigger.route
+        for trigger in loaded.flow.triggers
+        if isinstance(trigger, WebhookTrigger) and trigger.enabled
+    }
+    if not wanted:
+        return
+    for other in await store.flows.triggers():
+        if other.flow == loaded.definition.flow or other.trigger.get("type") != "webhook":
+            continue
+        taken = wanted.get(_route(other.trigger.get("method", "POST"), webhook_path(other.trigger)))
+        if taken is not None:
+            raise Conflict(f"the webhook path {taken} belongs to flow '{other.flow}'; choose another path")
+
+
+def webhook_path(trigger: Mapping[str, Json]) -> str:
+    """The path of a stored webhook trigger, whichever of its two names the author used."""
+    return str(trigger.get("path") or trigger.get("endpoint") or "")
+
+
+def _route(method: str, path: str) -> tuple[str, str]:
+    return method, re.sub(r"\{[^{}]*\}", "{}", path)
