@@ -33,6 +33,11 @@ class Secrets:
         self._used.add(value)
         return value
 
+    def remember(self, value: str) -> None:
+        """Mask this value too: a credential made from secrets, such as a fetched token."""
+        if value:
+            self._used.add(value)
+
     def mask_text(self, text: str) -> str:
         """The text with every used secret replaced by ``***``, also where it stands JSON-escaped."""
         for value in sorted(self._used, key=len, reverse=True):
