@@ -134,8 +134,6 @@ def is_foreign(queue: str | None) -> bool:
     return queue is not None and not queue.startswith(OWN_QUEUE_PREFIX)
 
 
-
-
 def _activity_id(path: str) -> str:
     """The path, so that the Web UI shows it; a digest of it where Temporal's 1,000-byte limit on ids is near."""
     if len(path.encode()) <= 900:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from temporalio.exceptions import ActivityError, ApplicationError, CancelledError, TimeoutError, TimeoutType
+from temporalio.exceptions import ActivityError, ApplicationError, CancelledError, TimeoutType
+from temporalio.exceptions import TimeoutError as TemporalTimeout
 
 from orchestrator.expressions import ExpressionError
 from orchestrator.spec.definition import Json, Node
@@ -52,7 +53,7 @@ def activity_failure(node: Node, path: str, error: ActivityError) -> StepFailed:
     cause = error.cause
     if isinstance(cause, ApplicationError):
         return StepFailed(_application_failure(node, path, cause))
-    if isinstance(cause, TimeoutError):
+    if isinstance(cause, TemporalTimeout):
         return StepFailed(_timeout_failure(node, path, cause))
     if isinstance(cause, CancelledError):
         return StepFailed(error_record(node, path, "cancelled", "the step was cancelled by its worker"))
@@ -68,12 +69,16 @@ def _application_failure(node: Node, path: str, cause: ApplicationError) -> Erro
     return error_record(node, path, cause.type or "error", cause.message, data=details)
 
 
-def _timeout_failure(node: Node, path: str, cause: TimeoutError) -> ErrorRecord:
+def _timeout_failure(node: Node, path: str, cause: TemporalTimeout) -> ErrorRecord:
     match cause.type:
         case TimeoutType.START_TO_CLOSE:
             limit = node.timeout.attempt
             return error_record(
-                node, path, "timeout", f"an attempt took longer than timeout {_seconds(limit)}", retryable=True
+                node,
+                path,
+                "timeout",
+                f"an attempt took longer than timeout {_seconds(limit)}",
+                retryable=True,
             )
         case TimeoutType.HEARTBEAT:
             message = "the worker that ran the step was lost and no attempt was left"

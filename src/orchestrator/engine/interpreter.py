@@ -7,8 +7,9 @@ Control constructs are evaluated here, in the workflow, and cost no activity. Wh
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from datetime import datetime
+from typing import Any
 
 from temporalio import workflow
 from temporalio.exceptions import is_cancelled_exception
@@ -30,6 +31,9 @@ OPERATION_LIMIT = 50_000
 """Operations one evaluation may take (DESIGN §5.11)."""
 HANDLERS = ("on_error", "compensate")
 """Child lists that run only when something went wrong: they are not part of what a skip or a branch covers."""
+
+Perform = Callable[[Node, Frame, str], Coroutine[Any, Any, Outcome]]
+"""How a control construct runs: the node, its frame, its path."""
 
 
 def now_text() -> str:
@@ -189,7 +193,7 @@ class Interpreter:
 
     # -- control ----------------------------------------------------------------------------------------------
 
-    def _control(self, node: Node) -> Callable[[Node, Frame, str], Awaitable[Outcome]] | None:  # type: ignore[return]
+    def _control(self, node: Node) -> Perform | None:
         match node.type:
             case "block":
                 return self._block

@@ -55,7 +55,13 @@ class Journal:
 
     def skip(self, node: Node, path: str, at: str) -> Record:
         """Record a step that does not run."""
-        record: Record = {"type": node.type, "status": "skipped", "attempts": 0, "started_at": at, "finished_at": at}
+        record: Record = {
+            "type": node.type,
+            "status": "skipped",
+            "attempts": 0,
+            "started_at": at,
+            "finished_at": at,
+        }
         self._records[path] = record
         self._count("skipped", 1)
         return record

@@ -8,7 +8,12 @@ from dataclasses import dataclass
 from orchestrator.expressions import CompiledValue, Expression, Names, compile_expression, compile_value
 from orchestrator.spec.definition import Definition, Json, Node, definition_from_json
 
-EXPRESSION_FIELDS = {"condition": ("if",), "while": ("while", "until"), "for-each": ("items", "until"), "switch": ("value",)}
+EXPRESSION_FIELDS = {
+    "condition": ("if",),
+    "while": ("while", "until"),
+    "for-each": ("items", "until"),
+    "switch": ("value",),
+}
 """Config keys of control types that hold an expression instead of a template (FLOW_FORMAT §2)."""
 
 

@@ -38,7 +38,13 @@ class Wait:
 
     def to_json(self) -> dict[str, Json]:
         """JSON without empty members."""
-        shown = {"path": self.path, "step": self.step, "kind": self.kind, "until": self.until, "assignee": self.assignee}
+        shown = {
+            "path": self.path,
+            "step": self.step,
+            "kind": self.kind,
+            "until": self.until,
+            "assignee": self.assignee,
+        }
         if self.kind == "human-task":
             shown["task_id"] = f"{workflow.info().workflow_id}:{self.path}"
         return {key: value for key, value in shown.items() if value is not None}

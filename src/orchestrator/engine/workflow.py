@@ -149,7 +149,12 @@ class FlowWorkflow:
         except RunTimedOut:
             limit = definition.timeout or 0.0
             message = f"the run took longer than its timeout of {limit:g}s, waits included"
-            error: ErrorRecord = {"type": "run_timeout", "message": message, "attempts": 1, "retryable": False}
+            error: ErrorRecord = {
+                "type": "run_timeout",
+                "message": message,
+                "attempts": 1,
+                "retryable": False,
+            }
             await self._recover(running, error)
             raise StepFailed(error) from None
         except StepFailed as failure:
@@ -210,7 +215,9 @@ class FlowWorkflow:
     def _internal(self, error: Exception) -> ErrorRecord:
         return {
             "type": "internal_error",
-            "message": f"the engine met {type(error).__name__}: {error}; this is a defect of Orchestrator, not of the flow",
+            "message": (
+                f"the engine met {type(error).__name__}: {error}; this is a defect of Orchestrator, not of the flow"
+            ),
             "attempts": 1,
             "retryable": False,
         }

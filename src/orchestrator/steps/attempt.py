@@ -107,7 +107,7 @@ class _Attempt(ActivityInboundInterceptor):
             raise _failure(call, context, error) from None
         except ApplicationError as error:
             raise _failure(call, context, _from_application(error)) from None
-        except Exception as error:  # noqa: BLE001 - the one place where what a step lets escape gets a name
+        except Exception as error:
             context.logger.warning("step %s of run %s raised", call.path, context.run_id, exc_info=True)
             raise _failure(call, context, StepError(type(error).__name__, str(error) or repr(error))) from None
 
@@ -182,7 +182,9 @@ def _result(call: StepCall, context: StepContext, output: Any) -> dict[str, Json
             raise StepError("invalid_output", f"the output does not match output_schema: {listed}", data=plain)
     size = len(json.dumps(plain, ensure_ascii=False).encode())
     if size > LARGEST_RESULT:
-        message = f"the step's output has {size} bytes, a run can keep {LARGEST_RESULT} per step: return less, or a reference"
+        message = (
+            f"the step's output has {size} bytes, a run can keep {LARGEST_RESULT} per step: return less, or a reference"
+        )
         raise TerminalError("payload_too_large", message)
     result: dict[str, Json] = {"output": plain, "attempts": context.attempt}
     if context.usage:
@@ -234,5 +236,8 @@ def _from_application(error: ApplicationError) -> StepError:
     delay = error.next_retry_delay
     data = error.details[0] if error.details else None
     return kind(
-        error.type or "error", error.message, retry_after=None if delay is None else delay.total_seconds(), data=data
+        error.type or "error",
+        error.message,
+        retry_after=None if delay is None else delay.total_seconds(),
+        data=data,
     )

@@ -1,0 +1,190 @@
+"""A real worker for engine tests: flows as YAML text, functions as Python text, a recording of what they did."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import textwrap
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from temporalio.api.enums.v1 import EventType
+from temporalio.api.history.v1 import HistoryEvent
+from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
+from temporalio.exceptions import ApplicationError
+
+from orchestrator.settings import Settings
+from orchestrator.spec.definition import Envelope, envelope_to_json
+from orchestrator.spec.inputs import check_inputs
+from orchestrator.spec.loading import load_flow
+from orchestrator.spec.project import Project, load_project
+from orchestrator.store.database import Store
+from orchestrator.worker import FlowWorker
+
+FUNCTIONS = '''
+"""Functions the engine tests call. Each call is written to calls.txt, so that what really ran can be counted."""
+import asyncio, pathlib, time
+from temporalio import activity
+from orchestrator.errors import StepError, TerminalError
+from orchestrator.steps.attempt import current_step
+
+LOG = pathlib.Path(__file__).parent.parent / "calls.txt"
+
+def note(word):
+    with LOG.open("a") as log:
+        log.write(f"{word}\\n")
+
+@activity.defn
+async def echo(value):
+    note(f"echo {value}")
+    return value
+
+@activity.defn
+async def fail_times(params):
+    """Fails the first ``times`` attempts with ``type``."""
+    step = current_step()
+    note(f"fail_times {step.path} {step.attempt} {step.idempotency_key}")
+    if step.attempt <= params["times"]:
+        kind = TerminalError if params.get("terminal") else StepError
+        raise kind(params.get("type", "network_error"), "told to fail", retry_after=params.get("retry_after"), status=params.get("status"))
+    return {"attempt": step.attempt}
+
+@activity.defn
+async def slow(params):
+    step = current_step()
+    note(f"start {step.path}")
+    try:
+        await asyncio.sleep(params["seconds"])
+    except asyncio.CancelledError:
+        note(f"cancelled {step.path}")
+        raise
+    note(f"end {step.path}")
+    return step.path
+
+@activity.defn
+def in_thread(params):
+    time.sleep(params.get("seconds", 0))
+    note("in_thread")
+    return {"thread": True}
+
+@activity.defn
+async def reveal(params):
+    return params
+
+@activity.defn
+async def fail_with(text):
+    note(f"fail_with {text}")
+    raise TerminalError("refused", f"the vendor said: {text} is not welcome", data={"given": text})
+
+@activity.defn
+async def grow(params):
+    return "x" * params["bytes"]
+
+@activity.defn
+async def broken(params):
+    raise ValueError("a bug in user code")
+'''
+
+
+class Workbench:
+    """One worker on a queue of its own, with a project folder of its own."""
+
+    def __init__(self, temporal: Client, store: Store, settings: Settings) -> None:
+        self.temporal = temporal
+        self.store = store
+        self.settings = settings
+        self._numbers = itertools.count(1)
+
+    @property
+    def project(self) -> Project:
+        """The project folder's orchestrator.yaml."""
+        return load_project(self.settings.project_dir)
+
+    def calls(self) -> list[str]:
+        """What functions wrote down, in order."""
+        log = self.settings.project_dir / "calls.txt"
+        return log.read_text().splitlines() if log.exists() else []
+
+    async def start(self, text: str, inputs: dict[str, Any] | None = None, **envelope: Any) -> WorkflowHandle[Any, Any]:
+        """Start a run of a flow given as YAML."""
+        loaded = load_flow(textwrap.dedent(text), "flow.yaml", self.project)
+        assert not loaded.unsupported, loaded.unsupported
+        definition = loaded.definition
+        given = inputs or {}
+        filled = check_inputs(definition.flow, definition.inputs, given)
+        started = Envelope(
+            definition, filled, dict(definition.env), {"type": "api", "id": "t", "time": "now", "body": given}
+        )
+        return await self.temporal.start_workflow(
+            definition.flow,
+            args=[given, envelope_to_json(replace(started, **envelope))],
+            id=f"{definition.flow}-{uuid.uuid4().hex[:8]}",
+            task_queue=self.settings.task_queue,
+            task_timeout=timedelta(seconds=5),
+        )
+
+    async def run(self, text: str, inputs: dict[str, Any] | None = None, **envelope: Any) -> Any:
+        """Run a flow to its end and return its output."""
+        handle = await self.start(text, inputs, **envelope)
+        return await asyncio.wait_for(handle.result(), 60)
+
+    async def failure(self, text: str, inputs: dict[str, Any] | None = None, **envelope: Any) -> dict[str, Any]:
+        """Run a flow that must fail and return its error record."""
+        return await failure_of(await self.start(text, inputs, **envelope))
+
+    async def waiting(self, handle: WorkflowHandle[Any, Any], step: str) -> dict[str, Any]:
+        """The state of a run once ``step`` is an open wait."""
+        for _ in range(400):
+            state: dict[str, Any] = await handle.query("state")
+            if any(wait["step"] == step for wait in state["waits"]):
+                return state
+            await asyncio.sleep(0.025)
+        raise AssertionError(f"'{step}' never waited: {state}")
+
+
+async def failure_of(handle: WorkflowHandle[Any, Any]) -> dict[str, Any]:
+    """The error record of a run that must fail."""
+    try:
+        result = await asyncio.wait_for(handle.result(), 60)
+    except WorkflowFailureError as error:
+        assert isinstance(error.cause, ApplicationError), error.cause
+        record: dict[str, Any] = error.cause.details[0]
+        assert record["type"] == error.cause.type
+        return record
+    raise AssertionError(f"the run completed with {result!r}")
+
+
+async def events(handle: WorkflowHandle[Any, Any]) -> list[HistoryEvent]:
+    """The run's history."""
+    return [event async for event in handle.fetch_history_events()]
+
+
+async def scheduled(handle: WorkflowHandle[Any, Any]) -> list[str]:
+    """Ids of the activities in the order they were scheduled."""
+    wanted = EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED
+    return [
+        event.activity_task_scheduled_event_attributes.activity_id
+        for event in await events(handle)
+        if event.event_type == wanted
+    ]
+
+
+@asynccontextmanager
+async def open_workbench(temporal: Client, folder: Path, **settings: Any) -> AsyncIterator[Workbench]:
+    """A worker with the functions above, its own SQLite store and task queue."""
+    (folder / "activities").mkdir()
+    (folder / "activities" / "engine_functions.py").write_text(FUNCTIONS)
+    queue = f"orchestrator-{uuid.uuid4().hex[:8]}"
+    made = Settings(project_dir=folder, task_queue=queue, **settings)
+    made.state.mkdir(parents=True, exist_ok=True)
+    store = await Store.open(made.store)
+    try:
+        async with FlowWorker(made, temporal, store, lambda: load_project(folder)):
+            yield Workbench(temporal, store, made)
+    finally:
+        await store.aclose()
