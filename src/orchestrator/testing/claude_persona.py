@@ -148,7 +148,7 @@ class _Maker:
             kind = kind[0]
         match kind:
             case "object":
-                members = schema.get("properties", {})
+                members = {name: {} for name in schema.get("required", ())} | schema.get("properties", {})
                 return {key: self._make(member, key, depth + 1) for key, member in members.items()}
             case "array":
                 length = max(1, int(schema.get("minItems", 1)))

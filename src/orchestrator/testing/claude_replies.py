@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json as jsonlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -64,9 +65,14 @@ class Request:
 
     @property
     def schema(self) -> dict[str, Json] | None:
-        """The JSON Schema the answer must have (``output_config.format``), None when free text is wanted."""
+        """The JSON Schema the answer must have: ``output_config.format``, or what the system prompt says after
+        ``JSON Schema:``. None when free text is wanted."""
         form = (self.body.get("output_config") or {}).get("format") or {}
         schema = form.get("schema")
+        _, told, text = self.system.partition("JSON Schema:")
+        if schema is None and told:
+            with contextlib.suppress(ValueError):
+                schema, _ = jsonlib.JSONDecoder().raw_decode(text.lstrip())
         return schema if isinstance(schema, dict) else None
 
     @property

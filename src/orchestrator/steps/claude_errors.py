@@ -1,0 +1,75 @@
+"""What the anthropic SDK raises, as step errors. Nothing else of the SDK's leaves the claude step."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import anthropic
+
+from orchestrator.errors import StepError, TerminalError
+from orchestrator.steps.retry_after import retry_after
+
+_RETRYABLE = {408, 409, 429}
+_BUSY = {502, 503, 504, 529}
+_TRANSIENT = {"overloaded_error", "rate_limit_error", "api_error", "timeout_error"}
+_HINTS = {
+    401: "check ANTHROPIC_API_KEY",
+    403: "this key may not do that",
+    404: "check 'model' and ANTHROPIC_BASE_URL",
+    413: "send less text",
+}
+
+SDK_ERRORS = (anthropic.AnthropicError, json.JSONDecodeError, TypeError, ValueError)
+"""Everything a call of the SDK is known to raise."""
+
+
+def step_error(error: Exception) -> StepError:
+    """The step error for an exception of ``SDK_ERRORS``: TerminalError where trying again cannot help."""
+    if isinstance(error, anthropic.APIStatusError):
+        return _status_error(error)
+    if isinstance(error, anthropic.APITimeoutError):
+        return StepError("timeout", "Claude did not answer in time")
+    if isinstance(error, anthropic.APIConnectionError):
+        cause = error.__cause__ or error
+        return StepError(
+            "network_error", f"the Claude API cannot be reached: {cause or type(cause).__name__}"
+        )
+    if isinstance(error, json.JSONDecodeError | anthropic.APIResponseValidationError):
+        return StepError("network_error", f"the Claude API's answer was not what the API promises: {error}")
+    return TerminalError("invalid_request", f"the request to Claude cannot be made: {error}")
+
+
+def _status_error(error: anthropic.APIStatusError) -> StepError:
+    status = error.status_code
+    code = error.error_code or ""
+    asked = error.response.headers.get("x-should-retry")
+    spend_limit = code.endswith("spend_limit_reached")
+    # An error inside a stream arrives with status 200: only its type tells.
+    transient = status in _RETRYABLE or status >= 500 or (status == 200 and error.type in _TRANSIENT)
+    retryable = asked == "true" or (asked != "false" and transient and not spend_limit)
+    kind = StepError if retryable else TerminalError
+    hint = f" ({_HINTS[status]})" if status in _HINTS else ""
+    data: dict[str, Any] = {
+        "error_type": error.type,
+        "error_code": error.error_code,
+        "request_id": error.request_id,
+    }
+    return kind(
+        _type(error, code if spend_limit else ""),
+        f"Claude answered {status} {error.type or ''}: {error.api_message or error.message}{hint}",
+        status=status if status >= 400 else None,
+        retry_after=retry_after({name.lower(): value for name, value in error.response.headers.items()}),
+        data={name: value for name, value in data.items() if value is not None},
+    )
+
+
+def _type(error: anthropic.APIStatusError, spend_limit: str) -> str:
+    """The type authors filter by: the built-in ones first, else what the API calls it."""
+    if spend_limit:
+        return spend_limit
+    if error.status_code == 429 or error.type == "rate_limit_error":
+        return "rate_limit_exceeded"
+    if error.status_code in _BUSY or error.type == "overloaded_error":
+        return "temporary_service_unavailable"
+    return error.error_code or error.type or f"http_{error.status_code}"

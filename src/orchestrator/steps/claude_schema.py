@@ -1,0 +1,71 @@
+"""Which JSON Schemas the Claude API can hold an answer to."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import anthropic
+
+Json = Any
+
+_COMBINED = ("anyOf", "oneOf", "allOf")
+_BEYOND = ("patternProperties", "if", "not", "dependentSchemas", "prefixItems", "unevaluatedProperties")
+
+
+class _Beyond(Exception):
+    """The schema says something that the API's format cannot."""
+
+
+def api_schema(schema: dict[str, Json]) -> dict[str, Json] | None:
+    """The schema as ``output_config.format`` takes it, or None where it leaves members open (free objects,
+    maps, values of any type) or uses what the API does not know: such a schema is told to Claude in words.
+
+    What the API does not enforce (ranges, lengths, patterns) moves into descriptions, so the answer is
+    validated against the original afterwards in either case.
+    """
+    try:
+        return anthropic.transform_schema(_closed(schema))
+    except (_Beyond, ValueError, AssertionError):
+        return None
+
+
+def _closed(schema: Json) -> dict[str, Json]:
+    """The schema with every type written out. Raises _Beyond where something is left open."""
+    if not isinstance(schema, dict) or any(key in schema for key in _BEYOND):
+        raise _Beyond
+    done = {key: value for key, value in schema.items() if key != "$schema"}
+    if "$defs" in done:
+        done["$defs"] = {name: _closed(member) for name, member in done["$defs"].items()}
+    if "$ref" in done:
+        if not str(done["$ref"]).startswith("#/$defs/"):
+            raise _Beyond
+        return done
+    for key in _COMBINED:
+        if key in done:
+            if "properties" in done:
+                raise _Beyond
+            done[key] = [_closed(part) for part in done[key]]
+            return done
+    if "enum" in done or "const" in done:
+        return done
+    if isinstance(done.get("type"), list):
+        kinds = done.pop("type")
+        return {
+            "anyOf": [_closed({"type": kind} if kind == "null" else done | {"type": kind}) for kind in kinds]
+        }
+    return _typed(done)
+
+
+def _typed(done: dict[str, Json]) -> dict[str, Json]:
+    kind = done.get("type") or ("object" if "properties" in done else "array" if "items" in done else None)
+    if kind is None:
+        raise _Beyond
+    if kind == "object":
+        members = done.get("properties") or {}
+        undeclared = [name for name in done.get("required", []) if name not in members]
+        if not members or undeclared or done.get("additionalProperties"):
+            raise _Beyond
+        done["properties"] = {name: _closed(member) for name, member in members.items()}
+    if kind == "array":
+        done["items"] = _closed(done.get("items"))
+    return done | {"type": kind}
