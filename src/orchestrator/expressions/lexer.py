@@ -1,5 +1,4 @@
-    """Text to tokens. Knows where hyphens belong to a name: directly after ``steps.``, ``inputs.`` and
-    their like."""
+"""Text to tokens. Knows where hyphens belong to a name: directly after ``steps.``, ``inputs.`` and their like."""
 
 from __future__ import annotations
 
@@ -154,7 +153,7 @@ class Lexer:
         return bool(self._tokens) and self._tokens[-1].kind == "sign" and self._tokens[-1].value == "."
 
     def _declared_name(self, declared: frozenset[str]) -> tuple[str, int]:
-    """The longest declared name here; else the whole run, so that a message can show the misspelt name."""
+        """The longest declared name here; else the whole run, so that a message can show the misspelt name."""
         source, start = self._source, self._position
         end = start
         while end < len(source) and (source[end] == "-" or _continues(source[end])):

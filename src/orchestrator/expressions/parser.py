@@ -96,8 +96,8 @@ class Parser:
         return tree
 
     def references(self) -> tuple[Reference, ...]:
-    """Every name used. A name is also guarded where the same expression asks ``is defined`` of the way to
-    it."""
+        """Every name used. A name is also guarded where the same expression asks ``is defined`` of the way
+        to it."""
         found = []
         for index, path in enumerate(self._paths):
             guarded = index in self._guarded or any(

@@ -1,5 +1,4 @@
-    """Any JSON value whose strings are templates: what stands under ``config``, ``output``, ``vars`` and
-    trigger inputs."""
+"""Any JSON value whose strings are templates: what stands under ``config``, ``output``, ``vars`` and trigger inputs."""
 
 from __future__ import annotations
 
@@ -44,8 +43,8 @@ class CompiledValue:
             self._render = lambda scope, meter, late: value
 
     def render(self, scope: Scope, meter: Meter) -> Rendered:
-    """The value in the scope given; one evaluation, however many templates it holds. Raises
-    ExpressionError."""
+        """The value in the scope given; one evaluation, however many templates it holds. Raises
+        ExpressionError."""
         assert self._render is not None, "set by the constructor"
         late: list[dict[str, Any]] = []
         try:

@@ -1,5 +1,4 @@
-    """JSON values as expressions see them: their kinds, how they compare, how they become text, how big
-    they are."""
+"""JSON values as expressions see them: their kinds, how they compare, how they become text, how big they are."""
 
 from __future__ import annotations
 
