@@ -39,13 +39,11 @@ class FileResult:
     """Errors when nothing was published, else warnings."""
 
 
-async def publish(
-    store: Store, project: Project, loaded: LoadedFlow, *, as_edit: bool = False
-) -> PublishedVersion:
+async def publish(store: Store, project: Project, loaded: LoadedFlow, *, as_edit: bool = False) -> PublishedVersion:
     """Publish a loaded flow. ``as_edit`` as in ``Flows.publish``.
 
-    Raises FlowInvalid for constructs that cannot run yet, Conflict for other content under a published version
-    and for a webhook path that another flow has.
+    Raises FlowInvalid for constructs that cannot run yet, Conflict for other content under a published
+    version and for a webhook path that another flow has.
     """
     if loaded.unsupported:
         raise FlowInvalid(loaded.unsupported)
@@ -61,9 +59,7 @@ async def publish_text(
     return await publish(store, project, loaded, as_edit=as_edit), loaded.warnings
 
 
-async def publish_folder(
-    store: Store, project: Project, folder: Path, *, as_edit: bool = False
-) -> list[FileResult]:
+async def publish_folder(store: Store, project: Project, folder: Path, *, as_edit: bool = False) -> list[FileResult]:
     """Publish every flow file under ``folder``; a file with problems does not stop the others."""
     results: list[FileResult] = []
     owners: dict[str, Path] = {}
@@ -72,9 +68,7 @@ async def publish_folder(
             loaded = load_flow_file(file, project)
             owner = owners.setdefault(loaded.definition.flow, file)
             if owner != file:
-                raise Conflict(
-                    f"flow '{loaded.definition.flow}' is also defined in {owner}; give one another id"
-                )
+                raise Conflict(f"flow '{loaded.definition.flow}' is also defined in {owner}; give one another id")
             published = await publish(store, project, loaded, as_edit=as_edit)
         except FlowInvalid as error:
             results.append(FileResult(file, None, error.problems))
@@ -109,9 +103,9 @@ async def admit(
 ) -> Envelope:
     """Everything a run is started with besides its body.
 
-    ``inputs`` are the members a trigger mapped; without them those of ``body`` are taken. ``version`` asks for
-    one that is not current. ``trigger`` is what a door knows about the delivery; without it the start is an api
-    start. ``convert_text`` reads text as the declared scalars, for forms and queries.
+    ``inputs`` are the members a trigger mapped; without them those of ``body`` are taken. ``version`` asks
+    for one that is not current. ``trigger`` is what a door knows about the delivery; without it the start is
+    an api start. ``convert_text`` reads text as the declared scalars, for forms and queries.
 
     Raises NotFound for an unknown flow or version, Refused for a disabled flow or an unknown ``until`` step,
     InputsInvalid naming every field, SettingsInvalid for a value of the environment of the wrong type.
@@ -139,9 +133,7 @@ def _given(flow_id: str, body: Json) -> dict[str, Json]:
     if body is None:
         return {}
     if not isinstance(body, dict):
-        raise InputsInvalid(
-            flow_id, [FieldProblem("(inputs)", 'must be an object such as {"name": "value"}')]
-        )
+        raise InputsInvalid(flow_id, [FieldProblem("(inputs)", 'must be an object such as {"name": "value"}')])
     return body
 
 
@@ -151,8 +143,7 @@ def _check_until(found: FlowVersion, until: str | None) -> None:
     ids = [node.id for node in found.definition.walk() if node.named]
     if until not in ids:
         raise Refused(
-            f"flow '{found.flow}' {found.version} has no step '{until}' to stop after; "
-            f"its steps: {', '.join(ids)}"
+            f"flow '{found.flow}' {found.version} has no step '{until}' to stop after; its steps: {', '.join(ids)}"
         )
 
 

@@ -1,0 +1,13 @@
+"""The Python client: start runs, look at them, answer their tasks. Every door of the product goes through it.
+
+```python
+async with await Client.connect() as client:
+    run = await client.start("customer-onboarding", inputs={"customer": {...}})
+    print(await run.result())
+```
+"""
+
+from orchestrator.client.client import Client
+from orchestrator.client.run import Run, RunCancelled, RunFailed, RunInfo
+
+__all__ = ["Client", "Run", "RunCancelled", "RunFailed", "RunInfo"]

@@ -1,0 +1,360 @@
+"""The client itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from types import TracebackType
+from typing import Any, Self
+
+import temporalio.client
+from temporalio.api.workflowservice.v1 import ListWorkflowExecutionsRequest
+from temporalio.client import WorkflowUpdateFailedError, WorkflowUpdateRPCTimeoutOrCancelledError
+from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
+from temporalio.exceptions import WorkflowAlreadyStartedError
+
+from orchestrator import admission
+from orchestrator.client import starting
+from orchestrator.client.connection import connect_temporal, temporal_errors
+from orchestrator.client.run import OVER, Run, RunInfo, info_of
+from orchestrator.errors import (
+    Conflict,
+    FieldProblem,
+    InputsInvalid,
+    NotFound,
+    OrchestratorError,
+    Refused,
+    Unavailable,
+)
+from orchestrator.settings import Settings
+from orchestrator.spec.definition import Envelope, Json
+from orchestrator.spec.inputs import check_json
+from orchestrator.spec.project import Project, load_project
+from orchestrator.store.database import Store
+from orchestrator.store.deliveries import Claim
+from orchestrator.store.tasks import Status as TaskStatus
+from orchestrator.store.tasks import Task
+from orchestrator.telemetry import ensure_search_attributes
+
+_LONGEST_ID = 500
+_UPDATE_TIMEOUT = timedelta(seconds=10)
+_PAGE = 200
+_OURS = "TaskQueue STARTS_WITH 'orchestrator-' AND ExecutionStatus != 'ContinuedAsNew'"
+_QUERY_STATUSES = {
+    "running": "Running",
+    "completed": "Completed",
+    "failed": "Failed",
+    "cancelled": "Canceled",
+    "terminated": "Terminated",
+    "timed_out": "TimedOut",
+    "paused": "Paused",
+}
+
+
+class Client:
+    """Starts runs and answers questions about them. Use ``Client.connect``; one per process is enough."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        temporal: temporalio.client.Client,
+        project: Callable[[], Project],
+        *,
+        search_attributes: bool = False,
+        eager: bool = False,
+        owns_store: bool = False,
+    ) -> None:
+        self.settings = settings
+        self.store = store
+        self.temporal = temporal
+        self.search_attributes = search_attributes
+        self._project = project
+        self._encoder = starting.Encoder(temporal)
+        self._eager = eager
+        self._owns_store = owns_store
+
+    @classmethod
+    async def connect(
+        cls,
+        settings: Settings | None = None,
+        *,
+        store: Store | None = None,
+        temporal: temporalio.client.Client | None = None,
+        project: Callable[[], Project] | None = None,
+        eager: bool = False,
+    ) -> Self:
+        """Connect to Temporal and the store; what is given is used and left open at the end.
+
+        ``project`` is asked at every start; without it ``orchestrator.yaml`` is read again whenever it changes.
+        ``eager`` starts runs on a worker of this process that shares ``temporal``. Raises SettingsInvalid and
+        Unavailable.
+        """
+        settings = settings or Settings.from_environment()
+        temporal = temporal or await connect_temporal(settings)
+        with temporal_errors(temporal):
+            registered = await ensure_search_attributes(temporal)
+        owns_store = store is None
+        return cls(
+            settings,
+            store or await Store.open(settings.store),
+            temporal,
+            project or _project_reader(settings),
+            search_attributes=registered,
+            eager=eager,
+            owns_store=owns_store,
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close the store if this client opened it."""
+        if self._owns_store:
+            await self.store.aclose()
+
+    # -- starting ---------------------------------------------------------------------------------------------
+
+    async def start(
+        self,
+        flow: str,
+        inputs: Mapping[str, Json] | None = None,
+        *,
+        version: str | None = None,
+        run_id: str | None = None,
+        idempotency_key: str | None = None,
+        trigger: dict[str, Json] | None = None,
+        until: str | None = None,
+        by: str | None = None,
+        convert_text: bool = False,
+        digest: str | None = None,
+    ) -> Run:
+        """Start a run and answer as soon as Temporal has recorded it.
+
+        With an ``idempotency_key`` the same start is made once: repeated, it answers the run in progress or
+        completed, and starts a failed one again. ``trigger`` is the scope's ``trigger`` of a door; the run's body
+        is then ``trigger.body``, else the inputs. ``digest`` identifies the body where the door knows better than
+        its JSON. Raises NotFound, Refused, InputsInvalid, Conflict, IdempotencyMismatch, TooLarge, Unavailable.
+        """
+        if run_id is not None and not 0 < len(run_id) <= _LONGEST_ID:
+            raise Refused(f"a run id has 1 to {_LONGEST_ID} characters")
+        body: Json = dict(inputs or {}) if trigger is None else trigger.get("body")
+
+        async def admit() -> Envelope:
+            return await admission.admit(
+                self.store,
+                self._project(),
+                self.settings,
+                flow,
+                body,
+                inputs=inputs or {},
+                version=version,
+                trigger=trigger,
+                by=by,
+                until=until,
+                search_attributes=self.search_attributes,
+                convert_text=convert_text,
+            )
+
+        if idempotency_key is None:
+            return await self._start(run_id or starting.new_run_id(flow), body, await admit(), keyed=False)
+        claim = await self.store.deliveries.claim(
+            idempotency_key,
+            flow,
+            digest or starting.body_hash(body),
+            workflow_id=run_id or starting.keyed_run_id(flow, idempotency_key),
+            window=self.settings.idempotency_window,
+        )
+        known = await self._known(claim)
+        if known is not None:
+            return known
+        try:
+            envelope = await admit()
+        except OrchestratorError:
+            if claim.new:
+                await self.store.deliveries.forget(claim)
+            raise
+        run = await self._start(claim.workflow_id, body, envelope, keyed=True)
+        if not claim.new:
+            # The delivery before this one may have started it, on another version.
+            run = await self._described(run)
+        await self.store.deliveries.record_answer(claim, _answer(run))
+        return run
+
+    async def _start(self, run_id: str, body: Json, envelope: Envelope, *, keyed: bool) -> Run:
+        definition = envelope.definition
+        reuse = WorkflowIDReusePolicy.REJECT_DUPLICATE
+        conflict = WorkflowIDConflictPolicy.FAIL
+        if keyed:
+            reuse = WorkflowIDReusePolicy.ALLOW_DUPLICATE_FAILED_ONLY
+            conflict = WorkflowIDConflictPolicy.USE_EXISTING
+        args = await self._encoder.arguments(body, envelope)
+        run = Run(self.temporal, run_id, definition.flow, definition.version)
+        try:
+            with temporal_errors(self.temporal, run_id=run_id):
+                await self.temporal.start_workflow(
+                    definition.flow,
+                    args=args,
+                    id=run_id,
+                    task_queue=self.settings.task_queue,
+                    id_reuse_policy=reuse,
+                    id_conflict_policy=conflict,
+                    **starting.options(envelope, eager=self._eager),
+                )
+        except WorkflowAlreadyStartedError as error:
+            if not keyed:
+                raise Conflict(f"there is a run '{run_id}' already; choose another id") from error
+            return await self._described(run)
+        return run
+
+    async def _known(self, claim: Claim) -> Run | None:
+        """The run that an earlier delivery of this key started; None when a (new) start is due."""
+        if claim.answer is None:
+            return None
+        run = Run(self.temporal, claim.workflow_id, claim.answer.get("flow"), claim.answer.get("version"))
+        try:
+            info = await run.info()
+        except NotFound:
+            return run  # Temporal's retention is over, the key's window is not.
+        return None if info.status in OVER - {"completed"} else run
+
+    async def _described(self, run: Run) -> Run:
+        info = await run.info()
+        run.version = info.version or run.version
+        return run
+
+    # -- looking ----------------------------------------------------------------------------------------------
+
+    def run(self, run_id: str) -> Run:
+        """The run of that id, which need not exist."""
+        return Run(self.temporal, run_id)
+
+    async def runs(self, flow: str | None = None, status: str | None = None, limit: int = 50) -> list[RunInfo]:
+        """Recent runs, newest first; a run can take a second to appear. Raises Refused for an unknown status."""
+        query = _OURS
+        if flow is not None:
+            query += f" AND WorkflowType = {_quoted(flow)}"
+        if status is not None:
+            if status not in _QUERY_STATUSES:
+                raise Refused(f"there is no run status '{status}'; write {', '.join(_QUERY_STATUSES)}")
+            query += f" AND ExecutionStatus = '{_QUERY_STATUSES[status]}'"
+        found: list[RunInfo] = []
+        token = b""
+        while len(found) < limit:
+            request = ListWorkflowExecutionsRequest(
+                namespace=self.temporal.namespace,
+                query=query,
+                page_size=min(_PAGE, limit - len(found)),
+                next_page_token=token,
+            )
+            with temporal_errors(self.temporal):
+                # The raw call: the SDK's own list breaks on one run of a status it does not know.
+                page = await self.temporal.workflow_service.list_workflow_executions(request)
+            found += [await info_of(self.temporal, info) for info in page.executions]
+            token = page.next_page_token
+            if not token:
+                break
+        return found
+
+    # -- tasks ------------------------------------------------------------------------------------------------
+
+    async def tasks(
+        self,
+        status: TaskStatus | None = None,
+        assignee: str | None = None,
+        run_id: str | None = None,
+        limit: int = 100,
+    ) -> list[Task]:
+        """Human tasks, newest first."""
+        return await self.store.tasks.list(status=status, assignee=assignee, run_id=run_id, limit=limit)
+
+    async def task(self, task_id: str) -> Task:
+        """One task. Raises NotFound."""
+        return await self.store.tasks.get(task_id)
+
+    async def decide(
+        self,
+        task_id: str,
+        decision: str,
+        data: Json = None,
+        comment: str | None = None,
+        by: str | None = None,
+    ) -> dict[str, Json]:
+        """Decide an open task and learn at once whether that was taken.
+
+        Raises NotFound, InputsInvalid for a decision or data the task does not know, Conflict when it is closed,
+        Unavailable when no worker answers.
+        """
+        task = await self.store.tasks.get(task_id)
+        if task.status != "open":
+            raise Conflict(f"the task '{task_id}' is {task.status} already")
+        _check_decision(task, decision, data)
+        message = {"decision": decision, "data": data, "comment": comment, "by": by, "task": task_id}
+        run = self.run(task.run_id)
+        try:
+            with temporal_errors(self.temporal, run_id=task.run_id):
+                answer: Any = await run.handle.execute_update(task.step, message, rpc_timeout=_UPDATE_TIMEOUT)
+        except WorkflowUpdateFailedError as error:
+            reason = str(error.cause)
+            if await _still_waits(run, task):
+                raise InputsInvalid(task.flow, [FieldProblem("decision", reason)]) from error
+            raise Conflict(f"the task '{task_id}' cannot be decided now: {reason}") from error
+        except WorkflowUpdateRPCTimeoutOrCancelledError as error:
+            raise Unavailable(
+                f"no worker answers for run '{task.run_id}': start one with `orchestrator worker`; "
+                "the decision may still be taken when one comes"
+            ) from error
+        except NotFound as error:
+            raise Conflict(f"the run of task '{task_id}' is over") from error
+        return answer if isinstance(answer, dict) else {"accepted": True}
+
+
+async def _still_waits(run: Run, task: Task) -> bool:
+    try:
+        state = await run.state()
+    except (Unavailable, NotFound, TimeoutError):
+        return False
+    return any(wait.get("path") == task.path for wait in state["waits"])
+
+
+def _check_decision(task: Task, decision: str, data: Json) -> None:
+    problems: list[FieldProblem] = []
+    names = [entry.get("name") if isinstance(entry, dict) else entry for entry in task.decisions]
+    if decision not in names:
+        problems.append(FieldProblem("decision", f"'{decision}' is not one of {', '.join(map(str, names))}"))
+    if task.form and data is not None:
+        problems += [FieldProblem(f"data.{p.field}", p.message) for p in check_json(task.form, data)]
+    if problems:
+        raise InputsInvalid(task.flow, problems)
+
+
+def _answer(run: Run) -> dict[str, Json]:
+    return {"run_id": run.id, "flow": run.flow, "version": run.version}
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+def _project_reader(settings: Settings) -> Callable[[], Project]:
+    """Reads ``orchestrator.yaml`` again when it has changed."""
+    path = settings.project_dir / "orchestrator.yaml"
+    kept: tuple[tuple[int, int] | None, Project] | None = None
+
+    def read() -> Project:
+        nonlocal kept
+        try:
+            found = path.stat()
+            stamp = (found.st_mtime_ns, found.st_size)
+        except OSError:
+            stamp = None
+        if kept is None or kept[0] != stamp:
+            kept = (stamp, load_project(settings.project_dir))
+        return kept[1]
+
+    return read

@@ -1,0 +1,191 @@
+"""One run, seen from outside."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, NoReturn
+
+import temporalio.client
+from google.protobuf.timestamp_pb2 import Timestamp
+from temporalio.api.common.v1 import WorkflowExecution
+from temporalio.api.workflow.v1 import WorkflowExecutionInfo
+from temporalio.api.workflowservice.v1 import DescribeWorkflowExecutionRequest
+from temporalio.client import WorkflowFailureError, WorkflowHandle, WorkflowQueryFailedError
+from temporalio.exceptions import ApplicationError, CancelledError, TerminatedError
+from temporalio.service import RPCError, RPCStatusCode
+
+from orchestrator.client.connection import temporal_errors
+from orchestrator.errors import OrchestratorError, Unavailable
+from orchestrator.spec.definition import Json
+
+MEMO = "orchestrator"
+"""Key of the memo our starts carry: ``{flow, version, trigger}``. Readable without a worker and without search
+attributes."""
+
+STATUSES = {
+    1: "running",
+    2: "completed",
+    3: "failed",
+    4: "cancelled",
+    5: "terminated",
+    6: "continued_as_new",
+    7: "timed_out",
+    8: "paused",
+}
+"""Temporal's numbers. The SDK's own enum lacks 8 and raises where it meets it."""
+
+OVER = frozenset({"completed", "failed", "cancelled", "terminated", "timed_out"})
+QUERY_TIMEOUT = timedelta(seconds=10)
+
+
+class RunFailed(OrchestratorError):
+    """The run ended as failed; ``error`` is the record of FLOW_FORMAT §6."""
+
+    code = "run_failed"
+
+    def __init__(self, run_id: str, error: dict[str, Json]) -> None:
+        self.run_id = run_id
+        self.error = error
+        step = error.get("step")
+        at = f" at step '{step.get('path') or step.get('id')}'" if isinstance(step, dict) else ""
+        super().__init__(f"run '{run_id}' failed{at}: {error.get('type')}: {error.get('message')}")
+
+
+class RunCancelled(OrchestratorError):
+    """The run was cancelled before it had a result."""
+
+    code = "run_cancelled"
+
+    def __init__(self, run_id: str) -> None:
+        self.run_id = run_id
+        super().__init__(f"run '{run_id}' was cancelled")
+
+
+@dataclass(frozen=True, slots=True)
+class RunInfo:
+    """What Temporal knows of a run without asking a worker. ``version`` is None for a run started bare."""
+
+    id: str
+    flow: str
+    version: str | None
+    status: str
+    started_at: datetime
+    finished_at: datetime | None
+
+
+class Run:
+    """A run by its id. ``flow`` and ``version`` are None where the client has not learnt them yet."""
+
+    def __init__(
+        self,
+        temporal: temporalio.client.Client,
+        run_id: str,
+        flow: str | None = None,
+        version: str | None = None,
+    ) -> None:
+        self.id = run_id
+        self.flow = flow
+        self.version = version
+        self._temporal = temporal
+
+    def __repr__(self) -> str:
+        return f"Run({self.id!r}, flow={self.flow!r}, version={self.version!r})"
+
+    @property
+    def handle(self) -> WorkflowHandle[Any, Any]:
+        """Temporal's own handle, for what this class does not offer."""
+        return self._temporal.get_workflow_handle(self.id)
+
+    async def result(self, timeout: float | None = None) -> Json:  # noqa: ASYNC109 - callers have no other bound
+        """Wait for the run's output.
+
+        Raises RunFailed with the error record, RunCancelled, NotFound, and TimeoutError after ``timeout`` seconds.
+        """
+        try:
+            with temporal_errors(self._temporal, run_id=self.id):
+                async with asyncio.timeout(timeout):
+                    return await self.handle.result()
+        except WorkflowFailureError as error:
+            self._raise(error)
+
+    async def state(self) -> dict[str, Json]:
+        """The run as its ``state`` query tells it, all pages put together.
+
+        Raises NotFound, and Unavailable when no worker answers.
+        """
+        state = await self._page(0)
+        while "next" in state:
+            page = await self._page(state.pop("next"))
+            state["steps"] |= page["steps"]
+            if "next" in page:
+                state["next"] = page["next"]
+        return state
+
+    async def info(self) -> RunInfo:
+        """Status and times. Raises NotFound."""
+        request = DescribeWorkflowExecutionRequest(
+            namespace=self._temporal.namespace, execution=WorkflowExecution(workflow_id=self.id)
+        )
+        with temporal_errors(self._temporal, run_id=self.id):
+            answer = await self._temporal.workflow_service.describe_workflow_execution(request)
+        return await info_of(self._temporal, answer.workflow_execution_info)
+
+    async def signal(self, name: str, data: Json = None) -> None:
+        """Send a signal. Raises NotFound, Conflict when the run is over."""
+        with temporal_errors(self._temporal, run_id=self.id):
+            await self.handle.signal(name, data)
+
+    async def cancel(self, reason: str | None = None) -> None:
+        """Ask the run to stop; it compensates and cleans up first. Raises NotFound, Conflict when it is over."""
+        with temporal_errors(self._temporal, run_id=self.id):
+            await self.handle.cancel(reason=reason or "")
+
+    async def terminate(self, reason: str | None = None) -> None:
+        """End the run at once: nothing is compensated, no ``finally`` runs. Raises NotFound, Conflict."""
+        with temporal_errors(self._temporal, run_id=self.id):
+            await self.handle.terminate(reason=reason)
+
+    async def _page(self, after: int) -> dict[str, Json]:
+        with temporal_errors(self._temporal, run_id=self.id):
+            try:
+                answer: dict[str, Json] = await self.handle.query("state", {"after": after}, rpc_timeout=QUERY_TIMEOUT)
+            except WorkflowQueryFailedError as error:
+                raise Unavailable(f"run '{self.id}' does not tell its state: {error}") from error
+            except RPCError as error:
+                if error.status not in (RPCStatusCode.DEADLINE_EXCEEDED, RPCStatusCode.FAILED_PRECONDITION):
+                    raise
+                raise Unavailable(
+                    f"no worker answers for run '{self.id}': start one with `orchestrator worker` or `up`"
+                ) from error
+        return answer
+
+    def _raise(self, error: WorkflowFailureError) -> NoReturn:
+        cause = error.cause
+        if isinstance(cause, CancelledError):
+            raise RunCancelled(self.id) from error
+        if isinstance(cause, ApplicationError):
+            details = [detail for detail in cause.details if isinstance(detail, dict) and "type" in detail]
+            record = details[0] if details else {"type": cause.type or "error", "message": cause.message}
+            raise RunFailed(self.id, record) from error
+        kind = "terminated" if isinstance(cause, TerminatedError) else "timed_out"
+        raise RunFailed(self.id, {"type": kind, "message": str(cause)}) from error
+
+
+async def info_of(temporal: temporalio.client.Client, info: WorkflowExecutionInfo) -> RunInfo:
+    """A run as Temporal lists it."""
+    payload = info.memo.fields.get(MEMO)
+    memo: Json = (await temporal.data_converter.decode([payload]))[0] if payload is not None else None
+    return RunInfo(
+        id=info.execution.workflow_id,
+        flow=info.type.name,
+        version=memo.get("version") if isinstance(memo, dict) else None,
+        status=STATUSES.get(info.status, "unknown"),
+        started_at=_moment(info.start_time),
+        finished_at=_moment(info.close_time) if info.HasField("close_time") else None,
+    )
+
+
+def _moment(stamp: Timestamp) -> datetime:
+    return stamp.ToDatetime().replace(tzinfo=UTC)

@@ -1,0 +1,105 @@
+"""What a start consists of: the run's id, its two arguments, what lists and the Web UI show."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import secrets
+import time
+from collections import OrderedDict
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import temporalio.client
+from temporalio.api.common.v1 import Payload
+from temporalio.common import RawValue, SearchAttributePair, TypedSearchAttributes
+
+from orchestrator import telemetry
+from orchestrator.client.run import MEMO
+from orchestrator.errors import TooLarge
+from orchestrator.spec.definition import Definition, Envelope, Json, definition_to_json, envelope_to_json
+
+TASK_TIMEOUT = timedelta(seconds=5)
+"""A lost worker is noticed after this long (ENGINE §4)."""
+LARGEST_START = 2_000_000
+"""Bytes. Temporal refuses a start whose arguments are larger than 2 MiB."""
+_REMEMBERED = 256
+"""Definitions kept as JSON; they never change, so only their number is bounded."""
+_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+_NO_DEFINITION = Definition(flow="", version="", hash="", file="", steps=())
+
+
+def new_run_id(flow: str) -> str:
+    """``<flow>-<time><chance>``: ids of one flow sort by the moment of their start."""
+    return f"{flow}-{_base32(time.time_ns() // 1_000_000, 9)}{_base32(secrets.randbits(35), 7)}"
+
+
+def keyed_run_id(flow: str, key: str) -> str:
+    """The id of the run that an idempotency key starts: the same in every process, for ever."""
+    digest = hashlib.sha256(f"{flow}\n{key}".encode("utf-8", "surrogatepass")).digest()
+    return f"{flow}-{_base32(int.from_bytes(digest[:10]), 16)}"
+
+
+def body_hash(body: Json) -> str:
+    """SHA-256 (hex) of a JSON body, whatever the order of its members."""
+    text = json.dumps(body, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+class Encoder:
+    """Encodes starts for one Temporal client."""
+
+    def __init__(self, temporal: temporalio.client.Client) -> None:
+        self._temporal = temporal
+        self._definitions: OrderedDict[tuple[str, str, str], dict[str, Json]] = OrderedDict()
+
+    async def arguments(self, body: Json, envelope: Envelope) -> list[RawValue]:
+        """The workflow's arguments, encoded once. Raises TooLarge, in words, before Temporal would."""
+        data = envelope_to_json(replace(envelope, definition=_NO_DEFINITION))
+        data["definition"] = self._definition(envelope.definition)
+        payloads: list[Payload] = await self._temporal.data_converter.encode([body, data])
+        size = sum(len(payload.data) for payload in payloads)
+        if size > LARGEST_START:
+            raise TooLarge(
+                f"the start of flow '{envelope.definition.flow}' takes {size} bytes (body, inputs, definition) "
+                f"and may take {LARGEST_START}: keep large data elsewhere and pass a reference"
+            )
+        return [RawValue(payload) for payload in payloads]
+
+    def _definition(self, definition: Definition) -> dict[str, Json]:
+        key = (definition.flow, definition.version, definition.hash)
+        if key not in self._definitions:
+            while len(self._definitions) >= _REMEMBERED:
+                self._definitions.popitem(last=False)
+            self._definitions[key] = definition_to_json(definition)
+        return self._definitions[key]
+
+
+def options(envelope: Envelope, *, eager: bool) -> dict[str, Any]:
+    """Keyword arguments of ``start_workflow`` that are the same for every start."""
+    definition = envelope.definition
+    kind = str(envelope.trigger.get("type", "api"))
+    shown: dict[str, Any] = {
+        "task_timeout": TASK_TIMEOUT,
+        "static_summary": definition.name or definition.flow,
+        "memo": {MEMO: {"flow": definition.flow, "version": definition.version, "trigger": kind}},
+        "request_eager_start": eager,
+    }
+    if envelope.search_attributes:
+        shown["search_attributes"] = TypedSearchAttributes(
+            [
+                SearchAttributePair(telemetry.FLOW, definition.flow),
+                SearchAttributePair(telemetry.VERSION, definition.version),
+                SearchAttributePair(telemetry.TRIGGER, kind),
+            ]
+        )
+    return shown
+
+
+def _base32(number: int, digits: int) -> str:
+    text = ""
+    for _ in range(digits):
+        number, digit = divmod(number, 32)
+        text = _ALPHABET[digit] + text
+    return text
