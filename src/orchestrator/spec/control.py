@@ -51,11 +51,7 @@ def control(name: str) -> Callable[[_Config], _Config]:
 
 
 def _exactly_one(config: Spec, keys: tuple[str, ...]) -> None:
-    given = [
-        key
-        for key in keys
-        if (key.rstrip("_") if key.endswith("_") else key) and key in config.model_fields_set
-    ]
+    given = [key for key in keys if (key.rstrip("_") if key.endswith("_") else key) and key in config.model_fields_set]
     if len(given) != 1:
         listed = ", ".join(f"`{key.rstrip('_')}`" for key in keys)
         found = " and ".join(f"`{key.rstrip('_')}`" for key in given) or "none"
@@ -100,9 +96,7 @@ class SwitchConfig(ControlConfig):
 
     @model_validator(mode="after")
     def _has_value(self) -> SwitchConfig:
-        if "value" not in self.model_fields_set and any(
-            "equals" in case.model_fields_set for case in self.cases
-        ):
+        if "value" not in self.model_fields_set and any("equals" in case.model_fields_set for case in self.cases):
             raise ValueError("a case with `equals` needs the switch's `value`")
         return self
 

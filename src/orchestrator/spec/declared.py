@@ -91,7 +91,8 @@ def assign_ids(steps: list[Placed], findings: Findings) -> dict[str, Placed]:
     steps by id."""
     named: dict[str, Placed] = {}
     everything = [placed for step in steps for placed in step.walk()]
-    for placed in everything:
+    for number, placed in enumerate(everything, 1):
+        placed.number = number
         given = placed.step.id
         if given is None:
             continue

@@ -13,6 +13,8 @@ from orchestrator.spec.source import Path, Source
 
 Json = Any
 
+NOT_YET = "is part of the flow format, but this release cannot run it yet"
+
 
 def kind_of(value: Json) -> str:
     """What a JSON value is, in words: ``text``, ``a number``, ``a list`` …"""
@@ -32,9 +34,7 @@ def kind_of(value: Json) -> str:
 def suggestion(wrong: str, known: Iterable[str]) -> str | None:
     """``did you mean `x`?`` or, for a short list, what there is."""
     names = sorted(set(known))
-    close = difflib.get_close_matches(wrong, names, 1, 0.6) or difflib.get_close_matches(
-        wrong.lower(), names, 1, 0.6
-    )
+    close = difflib.get_close_matches(wrong, names, 1, 0.6) or difflib.get_close_matches(wrong.lower(), names, 1, 0.6)
     if close:
         return f"did you mean `{close[0]}`?"
     if not names:
@@ -50,10 +50,10 @@ class Findings:
         self.source = source
         self.problems: list[Problem] = []
         self.warnings: list[Problem] = []
+        self.later: list[Problem] = []
+        """Uses of keys whose execution comes with a later release."""
 
-    def error(
-        self, path: Sequence[str | int], message: str, hint: str | None = None, *, key: bool = False
-    ) -> None:
+    def error(self, path: Sequence[str | int], message: str, hint: str | None = None, *, key: bool = False) -> None:
         """Add an error at the value (or, with ``key``, at the key) that ``path`` names."""
         self.problems.append(self.place(path, message, hint, key=key))
 
@@ -116,22 +116,29 @@ def check_model(
         return model.model_validate(raw)
     except ValidationError as error:
         reports = _reports(error, raw)
+    postponed = [path for path, kinds in reports.items() if "comes with a later release" in kinds[0]["msg"]]
     for path, kinds in reports.items():
-        free = bool(path) and path[0] in template_free
-        if templates and not free and _meets_template(raw, path):
-            continue
         place = _placed(base, path, moved)
-        if kinds[0]["type"] == "extra_forbidden":
-            findings.unknown_key(place, _known_keys(model, raw, path), where)
-        elif kinds[0]["type"] == "missing":
-            findings.error(place[:-1], f"`{path[-1]}` is missing{where}")
-        elif is_template(_at(raw, path)):
-            findings.error(
-                place, f"{_called(path)} takes no templates: it is fixed when the flow is published"
-            )
-        else:
-            findings.error(place, _message(path, kinds, _at(raw, path)))
+        if path in postponed:
+            findings.later.append(findings.place(place, f"`{path[-1]}` {NOT_YET}", key=True))
+        elif not any(path[:-1] == other[:-1] and kinds[0]["type"] == "missing" for other in postponed):
+            free = bool(path) and path[0] in template_free
+            if not templates or free or not _meets_template(raw, path):
+                _report(findings, model, raw, path, place, kinds, where)
     return None
+
+
+def _report(
+    findings: Findings, model: type[BaseModel], raw: Json, path: Path, place: Path, kinds: list[Any], where: str
+) -> None:
+    if kinds[0]["type"] == "extra_forbidden":
+        findings.unknown_key(place, _member_keys(model, path[:-1]), where)
+    elif kinds[0]["type"] == "missing":
+        findings.error(place[:-1], f"`{path[-1]}` is missing{where}")
+    elif is_template(_at(raw, path)):
+        findings.error(place, f"{_called(path)} takes no templates: it is fixed when the flow is published")
+    else:
+        findings.error(place, _message(path, kinds, _at(raw, path)))
 
 
 def _placed(base: Path, path: Path, moved: dict[str, Path] | None) -> Path:
@@ -197,12 +204,6 @@ def _meets_template(raw: Json, path: Path) -> bool:
     return any(is_template(_at(raw, path[:length])) for length in range(len(path) + 1))
 
 
-def _known_keys(model: type[BaseModel], raw: Json, path: Path) -> list[str]:
-    if len(path) > 1:
-        return _member_keys(model, path[:-1])
-    return keys_of(model)
-
-
 def _member_keys(model: type[BaseModel], path: Path) -> list[str]:
     found: list[type[BaseModel]] = [model]
     for part in path:
@@ -257,8 +258,11 @@ def _message(path: Path, kinds: list[Any], value: Json) -> str:
             expected.append(str(item["ctx"]["expected"]).replace("'", "`"))
     expected = [word for word in dict.fromkeys(expected) if word != "nothing"]
     if custom and (len(kinds) == len(custom) or not expected):
-        text = str(custom[0]["msg"]).removeprefix("Value error, ").removeprefix("Assertion failed, ")
+        text = _said(custom[0])
         return f"{name}: {text}" if path else text
+    if custom and isinstance(value, str):
+        # The value has the right shape for the rule that explains itself best.
+        return f"{name}: {_said(custom[0])}"
     if expected:
         if custom:
             expected.append("a duration such as 30s" if "duration" in custom[0]["msg"] else custom[0]["msg"])
@@ -266,9 +270,13 @@ def _message(path: Path, kinds: list[Any], value: Json) -> str:
     return f"{name}: {_bound(kinds[0])}"
 
 
+def _said(item: Any) -> str:
+    return str(item["msg"]).removeprefix("Value error, ").removeprefix("Assertion failed, ")
+
+
 def _shown(value: Json) -> str:
     if isinstance(value, str) and 0 < len(value) <= 40:
-        return f"`{value}`"
+        return f'the text "{value}"'
     if isinstance(value, int | float) and not isinstance(value, bool):
         return str(value)
     return kind_of(value)

@@ -15,9 +15,7 @@ Json = Any
 
 _FLOW_ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
 _VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z._+-]{0,63}")
-_ALERT_PART = re.compile(
-    r"\s*[A-Za-z_][\w.]*\s*(?:<=|>=|==|!=|<|>)\s*(?:\d+(?:\.\d+)?)(?:ms|s|m|h|d|w|%)?\s*"
-)
+_ALERT_PART = re.compile(r"\s*[A-Za-z_][\w.]*\s*(?:<=|>=|==|!=|<|>)\s*(?:\d+(?:\.\d+)?)(?:ms|s|m|h|d|w|%)?\s*")
 
 
 def _flow_id(value: str) -> str:
@@ -35,9 +33,7 @@ def _version(value: Any) -> Any:
     if isinstance(value, int | float) and not isinstance(value, bool):
         value = str(value)
     if isinstance(value, str) and not _VERSION.fullmatch(value):
-        raise ValueError(
-            f"{value!r} is not a version; use letters, digits, `.`, `_`, `-` and `+`, such as 2.0.0"
-        )
+        raise ValueError(f"{value!r} is not a version; use letters, digits, `.`, `_`, `-` and `+`, such as 2.0.0")
     return value
 
 

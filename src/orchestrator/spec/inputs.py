@@ -88,13 +88,9 @@ def check_json(schema: dict[str, Json], value: Json) -> list[FieldProblem]:
     when the schema itself cannot be used."""
     validator = _validator(_canonical(schema))
     try:
-        errors = sorted(
-            validator.iter_errors(value), key=lambda error: [str(part) for part in error.absolute_path]
-        )
+        errors = sorted(validator.iter_errors(value), key=lambda error: [str(part) for part in error.absolute_path])
     except Unresolvable as error:
-        raise ValueError(
-            f"the schema refers to {error.ref!r}, which is not in it; nothing is fetched"
-        ) from error
+        raise ValueError(f"the schema refers to {error.ref!r}, which is not in it; nothing is fetched") from error
     return [problem for error in errors for problem in _problems(error)][:_SHOWN]
 
 
@@ -116,11 +112,7 @@ def _remote(schema: Json, path: tuple[str | int, ...]) -> tuple[tuple[str | int,
                 *path,
                 "$ref",
             ), f"refers to {reference!r}; only references inside the schema (`#/…`) are followed"
-        members = (
-            (key, value)
-            for key, value in schema.items()
-            if key not in ("default", "const", "enum", "examples")
-        )
+        members = ((key, value) for key, value in schema.items() if key not in ("default", "const", "enum", "examples"))
     elif isinstance(schema, list):
         members = enumerate(schema)
     for part, value in members:
@@ -151,11 +143,8 @@ def _problems(error: ValidationError) -> list[FieldProblem]:
     field = _field(error.absolute_path)
     if error.validator == "required" and isinstance(error.instance, dict):
         # One error per missing name; its message quotes the name, so it is found by asking which one it is about.
-        missing = [
-            name
-            for name in error.validator_value
-            if name not in error.instance and repr(name) in error.message
-        ]
+        wanted: Any = error.validator_value
+        missing = [name for name in wanted if name not in error.instance and repr(name) in error.message]
         return [FieldProblem(_joined(field, name), "is required") for name in missing[:1]]
     return [FieldProblem(field or "inputs", _sentence(error))]
 
@@ -172,7 +161,8 @@ def _joined(field: str, name: str) -> str:
 
 
 def _sentence(error: ValidationError | SchemaError) -> str:
-    rule, wanted, value = error.validator, error.validator_value, error.instance
+    rule, value = error.validator, error.instance
+    wanted: Any = error.validator_value
     if rule == "type":
         types = [wanted] if isinstance(wanted, str) else list(wanted)
         return f"must be {' or '.join(_TYPES.get(name, name) for name in types)}, got {kind_of(value)}"

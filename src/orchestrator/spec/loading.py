@@ -16,7 +16,9 @@ from orchestrator.spec.project import Project, read_text
 from orchestrator.spec.reading import Placed, read_steps
 from orchestrator.spec.source import Source, read_source
 from orchestrator.spec.step import Step
+from orchestrator.spec.support import not_evaluated, unsupported
 from orchestrator.spec.triggers import TRIGGERS, Trigger
+from orchestrator.spec.visibility import Visibility
 
 Json = Any
 
@@ -69,12 +71,16 @@ def load_flow(text: str, file: str, project: Project) -> LoadedFlow:
     flow = _flow(source, steps, findings)
     inputs = inputs_schema(data.get("inputs"), findings)
     everything = [*steps, *(step for placed in handlers.values() for step in placed)]
-    assign_ids(everything, findings)
+    ids = assign_ids(everything, findings)
     _check_schemas(everything, findings)
-    if flow is None or findings.problems:
-        raise FlowInvalid(sorted_problems(findings.problems))
-    definition = normalise(flow, steps, handlers, inputs, dict(flow.env), source)
-    return LoadedFlow(definition, flow, sorted_problems(findings.warnings), text, ())
+    visibility = Visibility(flow or _stand_in(data), findings, ids, project.env)
+    visibility.check(steps, handlers)
+    findings.raise_if_any()
+    assert flow is not None, "a flow without a model has problems"
+    not_evaluated(flow, findings)
+    definition = normalise(flow, steps, handlers, inputs, visibility.env, source)
+    later = sorted_problems(unsupported(flow, data, everything, findings))
+    return LoadedFlow(definition, flow, sorted_problems(findings.warnings), text, later)
 
 
 def _handlers(data: dict[str, Json], findings: Findings) -> dict[str, list[Placed]]:
@@ -101,9 +107,7 @@ def _flow(source: Source, steps: list[Placed], findings: Findings) -> Flow | Non
     if "version" in data and isinstance(data["version"], int | float):
         data["version"] = source.raw_at(("version",))
     if isinstance(data.get("steps"), list):
-        data["steps"] = [placed.step for placed in steps] or (
-            [Step.model_construct(type="")] if data["steps"] else []
-        )
+        data["steps"] = [placed.step for placed in steps] or ([Step.model_construct(type="")] if data["steps"] else [])
     if isinstance(data.get("triggers"), list):
         data["triggers"] = _triggers(data["triggers"], findings)
     for key in (
@@ -124,12 +128,7 @@ def _flow(source: Source, steps: list[Placed], findings: Findings) -> Flow | Non
     flow: Flow | None = check_model(Flow, data, findings, (), " in a flow")
     handling = data.get("error_handling")
     defaults = data.get("defaults")
-    if (
-        isinstance(handling, dict)
-        and "retry" in handling
-        and isinstance(defaults, dict)
-        and "retry" in defaults
-    ):
+    if isinstance(handling, dict) and "retry" in handling and isinstance(defaults, dict) and "retry" in defaults:
         findings.error(
             ("error_handling", "retry"),
             "the flow's retry is given twice: here and in `defaults.retry`",
@@ -137,6 +136,13 @@ def _flow(source: Source, steps: list[Placed], findings: Findings) -> Flow | Non
             key=True,
         )
     return flow
+
+
+def _stand_in(data: dict[str, Json]) -> Flow:
+    """A flow that is not valid, with enough of it to check its expressions all the same."""
+    named = {key: data[key] for key in ("inputs", "env", "vars") if isinstance(data.get(key), dict)}
+    output = {"output": data["output"]} if "output" in data else {}
+    return Flow.model_construct(id="", steps=[], **named, **output)
 
 
 def _triggers(raw: list[Json], findings: Findings) -> list[Trigger]:
@@ -150,16 +156,14 @@ def _triggers(raw: list[Json], findings: Findings) -> list[Trigger]:
         type_ = item.get("type")
         if not isinstance(type_, str):
             problem = (
-                "`type` is missing in a trigger"
-                if type_ is None
-                else f"`type` must be text, got {kind_of(type_)}"
+                "`type` is missing in a trigger" if type_ is None else f"`type` must be text, got {kind_of(type_)}"
             )
             findings.error(path if type_ is None else (*path, "type"), problem, suggestion("", TRIGGERS))
             continue
         if type_ not in TRIGGERS:
             findings.error((*path, "type"), f"unknown trigger type `{type_}`", suggestion(type_, TRIGGERS))
             continue
-        trigger = check_model(TRIGGERS[type_], item, findings, path, f" in a {type_} trigger")
+        trigger = check_model(TRIGGERS[type_], item, findings, path, f" in a `{type_}` trigger")
         if trigger is None:
             continue
         name = trigger.id or f"{type_}-{index + 1}"

@@ -186,9 +186,7 @@ def merged_retry(layers: tuple[RetryField, ...]) -> Retry | None:
             values[key] = tuple(values[key])
     if "jitter" in values:
         jitter = values["jitter"]
-        values["jitter"] = (
-            {"none": 0.0, "full": 1.0}.get(jitter, jitter) if isinstance(jitter, str) else float(jitter)
-        )
+        values["jitter"] = {"none": 0.0, "full": 1.0}.get(jitter, jitter) if isinstance(jitter, str) else float(jitter)
     return Retry(**values)
 
 
@@ -305,9 +303,7 @@ def _bindings(flow: Flow, placed: Placed) -> dict[str, dict[str, Json]]:
 
     def bind(kind: str, name: Json) -> None:
         entries = catalogues[kind]
-        chosen = (
-            entries if is_template(name) else {key: value for key, value in entries.items() if key == name}
-        )
+        chosen = entries if is_template(name) else {key: value for key, value in entries.items() if key == name}
         if chosen:
             wanted[kind] = wanted.get(kind, {}) | chosen
 

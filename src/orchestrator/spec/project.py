@@ -52,9 +52,7 @@ def load_project(root: Path) -> Project:
     if "root" in data:
         findings.unknown_key(("root",), _KEYS, f" in {PROJECT_FILE}")
     # A section left empty (`services:`) is an empty one.
-    given = {
-        key: {} if value is None and key in _KEYS else value for key, value in data.items() if key != "root"
-    }
+    given = {key: {} if value is None and key in _KEYS else value for key, value in data.items() if key != "root"}
     project = check_model(Project, given, findings, (), f" in {PROJECT_FILE}")
     findings.raise_if_any()
     loaded: Project = project.model_copy(update={"root": root})
@@ -66,9 +64,7 @@ def read_text(path: Path) -> str:
     try:
         return path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise FlowInvalid(
-            [Problem("the file is not UTF-8 text", str(path), hint="save it as UTF-8")]
-        ) from error
+        raise FlowInvalid([Problem("the file is not UTF-8 text", str(path), hint="save it as UTF-8")]) from error
     except OSError as error:
         reason = error.strerror or str(error)
         raise FlowInvalid([Problem(f"the file cannot be read: {reason}", str(path))]) from error

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-import orchestrator.spec.acts
+import orchestrator.spec.acts as _registered  # noqa: F401 - importing it registers the act types
 from orchestrator.spec.base import ACTS, ActConfig
 from orchestrator.spec.control import CONTROLS, ControlConfig
 from orchestrator.spec.findings import Findings, check_model, is_template, kind_of, suggestion
@@ -15,7 +15,7 @@ from orchestrator.spec.step import Step
 
 Json = Any
 
-assert orchestrator.spec.acts  # noqa: S101 - importing it registered the act types
+ConfigModel = type[ActConfig] | type[ControlConfig]
 
 WAITING = "human-task"
 """An act by its config model, a wait by its behaviour: no attempts, no default time limit."""
@@ -37,13 +37,15 @@ class Placed:
     """As written, lists of steps taken out."""
     config_paths: dict[str, Path]
     """Where each top-level key of ``config`` stands."""
-    model: type[ActConfig] | type[ControlConfig]
+    model: ConfigModel
     lists: dict[str, list[Placed]] = field(default_factory=dict)
     parent: Placed | None = None
     list_name: str = "steps"
     """Which list of the parent (or of the flow) holds this step."""
     id: str = ""
     """The author's, or made up."""
+    number: int = 0
+    """Position in the file, counted from 1."""
 
     @property
     def named(self) -> bool:
@@ -109,7 +111,9 @@ def read_step(
         return None
     shape = _shape(raw, path, findings, inline)
     if shape is None:
-        return None
+        # Its id stays known, so that one mistake is not reported again by everything that names the step.
+        unknown = Step.model_construct(id=_usable_id(raw), type="unknown")
+        return Placed(unknown, "unknown", path, {}, {}, ControlConfig, parent=parent, list_name=list_name)
     type_, shell, config, paths = shape
     model = ACTS.get(type_) or CONTROLS[type_]
     step = check_model(
@@ -123,9 +127,7 @@ def read_step(
     _read_lists(placed, findings)
     if isinstance(shell.get("on_error"), list):
         at = (*path, "on_error")
-        placed.lists["on_error"] = read_steps(
-            shell["on_error"], at, findings, parent=placed, list_name="on_error"
-        )
+        placed.lists["on_error"] = read_steps(shell["on_error"], at, findings, parent=placed, list_name="on_error")
     if shell.get("compensate") is not None:
         placed.lists["compensate"] = _compensation(placed, shell["compensate"], findings)
     return placed
@@ -199,7 +201,7 @@ def _usable_id(shell: dict[str, Json]) -> str | None:
 
 def _check_config(placed: Placed, findings: Findings) -> None:
     base: Path = (*placed.path, "config")
-    where = f" in the config of a {placed.type} step"
+    where = f" in the config of `{placed.type}`"
     missing = base if base[-1] in _mapping_at(findings, placed.path) else placed.path
     check_model(
         placed.model,
@@ -235,11 +237,11 @@ def _mapping_at(findings: Findings, path: Path) -> dict[str, Json]:
     return here if isinstance(here, dict) else {}
 
 
-def _list_keys(model: type[ActConfig] | type[ControlConfig]) -> frozenset[str]:
+def _list_keys(model: ConfigModel) -> frozenset[str]:
     return frozenset(pattern[0] for pattern in _patterns(model))
 
 
-def _patterns(model: type[ActConfig] | type[ControlConfig]) -> tuple[tuple[str, ...], ...]:
+def _patterns(model: ConfigModel) -> tuple[tuple[str, ...], ...]:
     return model.lists if issubclass(model, ControlConfig) else ()
 
 
@@ -294,24 +296,17 @@ def _check_keys(placed: Placed, shell: dict[str, Json], findings: Findings) -> N
             _refuse_key(placed, key, "it belongs on steps that act, and on `flow` steps", findings)
     if "retry" in shell and not acts:
         hint = (
-            "put `retry` into its config"
-            if placed.type == "try"
-            else "put it on the steps inside, or into `defaults`"
+            "put `retry` into its config" if placed.type == "try" else "put it on the steps inside, or into `defaults`"
         )
         if placed.type == WAITING:
             hint = "a person is asked once; use `deadline` and `remind`"
         _refuse_key(placed, "retry", hint, findings)
     if "defaults" in shell and not _patterns(placed.model):
         _refuse_key(placed, "defaults", "it belongs on steps that hold other steps", findings)
-    if (
-        "timeout" in shell
-        and isinstance(shell["timeout"], dict)
-        and "attempt" in shell["timeout"]
-        and not acts
-    ):
+    if "timeout" in shell and isinstance(shell["timeout"], dict) and "attempt" in shell["timeout"] and not acts:
         findings.error(
             (*placed.path, "timeout", "attempt"),
-            f"a {placed.type} step has no attempts",
+            f"a `{placed.type}` step has no attempts",
             "`timeout: 10m` bounds the whole step",
             key=True,
         )
@@ -319,13 +314,11 @@ def _check_keys(placed: Placed, shell: dict[str, Json], findings: Findings) -> N
     if "counts" in shell and not in_parallel:
         _refuse_key(placed, "counts", "it belongs on the branches of a `parallel`", findings)
     if in_parallel and "id" not in shell:
-        findings.error(
-            placed.path, "a branch of a `parallel` needs an `id`", "its output is kept under that name"
-        )
+        findings.error(placed.path, "a branch of a `parallel` needs an `id`", "its output is kept under that name")
 
 
 def _refuse_key(placed: Placed, key: str, hint: str, findings: Findings) -> None:
-    findings.error((*placed.path, key), f"`{key}` does nothing on a {placed.type} step", hint, key=True)
+    findings.error((*placed.path, key), f"`{key}` does nothing on a `{placed.type}` step", hint, key=True)
 
 
 def _last_key(path: Path) -> str:

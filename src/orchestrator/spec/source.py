@@ -201,9 +201,7 @@ class _Builder:
         if _INT.fullmatch(text):
             if len(text) <= 20 and -(2**63) <= int(text) < 2**64:
                 return int(text)
-            self._problem(
-                line, column, f"the number {text[:24]}… is too large", "quote it to keep it as text"
-            )
+            self._problem(line, column, f"the number {text[:24]}… is too large", "quote it to keep it as text")
             return 0
         if _FLOAT.fullmatch(text):
             number = float(text)
@@ -274,11 +272,7 @@ class _Builder:
             raise _stop(self._file, mark.line, mark.column, message)
 
     def _expects_key(self) -> bool:
-        return (
-            bool(self._stack)
-            and self._stack[-1].mark.members is not None
-            and not self._stack[-1].awaits_value
-        )
+        return bool(self._stack) and self._stack[-1].mark.members is not None and not self._stack[-1].awaits_value
 
     def _bad_key(self, event: Any) -> FlowInvalid:
         return self._at(

@@ -135,9 +135,7 @@ class Step(Spec):
     timeout: TimeoutField | None = None
     on_error: Literal["fail", "continue"] | Steps | None = None
     compensate: (
-        Annotated[
-            dict[str, Any] | list[Any], WithJsonSchema({"anyOf": [{"$ref": "#/$defs/Step"}, STEPS_SCHEMA]})
-        ]
+        Annotated[dict[str, Any] | list[Any], WithJsonSchema({"anyOf": [{"$ref": "#/$defs/Step"}, STEPS_SCHEMA]})]
         | None
     ) = None
     compensate_on: Literal["completed", "attempted"] | None = None

@@ -35,9 +35,7 @@ def check_cron(value: str) -> str:
         return text
     fields = text.split()
     if len(fields) != 5:
-        raise ValueError(
-            f"{value!r} has {len(fields)} field(s); cron has five: minute hour day month weekday"
-        )
+        raise ValueError(f"{value!r} has {len(fields)} field(s); cron has five: minute hour day month weekday")
     for text_of_field, (name, low, high, words) in zip(fields, _CRON_FIELDS, strict=True):
         _check_cron_field(text_of_field, name, low, high, words)
     return text
@@ -171,9 +169,7 @@ class ScheduleTrigger(Trigger):
     cron: Annotated[str, AfterValidator(check_cron)] | None = None
     every: PositiveDuration | None = None
     timezone: Annotated[str, AfterValidator(_zone)] = "UTC"
-    overlap: Literal["skip", "buffer-one", "buffer-all", "cancel-other", "terminate-other", "allow-all"] = (
-        "skip"
-    )
+    overlap: Literal["skip", "buffer-one", "buffer-all", "cancel-other", "terminate-other", "allow-all"] = "skip"
     catch_up: FixedDuration | None = None
     jitter: FixedDuration | None = None
 

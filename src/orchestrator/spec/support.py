@@ -1,0 +1,85 @@
+"""What of the format this release runs. Everything else is known, checked, and refused at publish in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from orchestrator.errors import Problem
+from orchestrator.spec.findings import NOT_YET, Findings
+from orchestrator.spec.flow import Flow
+from orchestrator.spec.reading import Placed
+from orchestrator.spec.source import Path
+
+Json = Any
+
+STEP_TYPES = frozenset(
+    {
+        "http", "api", "claude", "mcp", "file", "function", "sql", "human-task",
+        "parallel", "block", "condition", "switch", "set", "transform", "wait", "return", "fail",
+    }
+)  # fmt: skip
+"""Step types that run."""
+
+TRIGGER_TYPES = frozenset({"webhook", "api"})
+TRIGGER_KEYS = frozenset({"type", "id", "path", "endpoint", "method", "inputs", "idempotency_key", "respond", "max_body", "enabled"})  # fmt: skip
+"""Keys of triggers that have an effect."""
+
+
+def unsupported(flow: Flow, data: dict[str, Json], steps: list[Placed], findings: Findings) -> Iterator[Problem]:
+    """Every construct of a valid flow that this release cannot run. ``steps`` are all top-level lists together."""
+    yield from findings.later
+    for step in steps:
+        for placed in step.walk():
+            yield from (_problem(findings, path, what) for path, what in _of_step(placed))
+    for index, trigger in enumerate(data.get("triggers") or []):
+        yield from (_problem(findings, path, what) for path, what in _of_trigger(trigger, ("triggers", index)))
+    if flow.concurrency is not None:
+        yield _problem(findings, ("concurrency",), "`concurrency`")
+    if flow.defaults is not None and flow.defaults.durability == "express":
+        yield _problem(findings, ("defaults", "durability"), "`durability: express`")
+    if flow.expose.mcp:
+        yield _problem(findings, ("expose", "mcp"), "`expose.mcp`")
+
+
+def _problem(findings: Findings, path: Path, what: str) -> Problem:
+    return findings.place(path, f"{what} {NOT_YET}", key=True)
+
+
+def _of_step(placed: Placed) -> Iterator[tuple[Path, str]]:
+    step, path = placed.step, placed.path
+    if placed.type not in STEP_TYPES:
+        yield (*path, "type"), f"`{placed.type}`"
+    if "compensate" in placed.lists:
+        yield (*path, "compensate"), "`compensate`"
+    if step.compensate_on is not None:
+        yield (*path, "compensate_on"), "`compensate_on`"
+    if step.cache is not None:
+        yield (*path, "cache"), "`cache`"
+    if not step.counts:
+        yield (*path, "counts"), "`counts`"
+    if step.defaults is not None and step.defaults.durability == "express":
+        yield (*path, "defaults", "durability"), "`durability: express`"
+    if placed.type == "parallel" and placed.config.get("wait_for", "all") != "all":
+        yield placed.config_paths["wait_for"], "`wait_for` other than `all`"
+
+
+def _of_trigger(trigger: dict[str, Json], path: Path) -> Iterator[tuple[Path, str]]:
+    if trigger["type"] not in TRIGGER_TYPES:
+        yield (*path, "type"), f"the `{trigger['type']}` trigger"
+        return
+    for key in trigger:
+        if key not in TRIGGER_KEYS:
+            yield (*path, key), f"`{key}` of a trigger"
+    if isinstance(trigger.get("respond"), dict):
+        yield (*path, "respond"), "a fixed `respond`"
+
+
+def not_evaluated(flow: Flow, findings: Findings) -> None:
+    """Warn about what loads and has no effect yet."""
+    if flow.monitoring is None:
+        return
+    for index, _ in enumerate(flow.monitoring.alerts):
+        findings.warn(("monitoring", "alerts", index), "alerts are not evaluated yet", "the run is not affected")
+    if flow.monitoring.metrics:
+        findings.warn(("monitoring", "metrics"), "the list of metrics is not evaluated yet", "the run is not affected")
