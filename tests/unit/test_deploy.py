@@ -43,9 +43,7 @@ def manifests() -> list[tuple[str, Yaml]]:
 
 
 def pods() -> list[tuple[str, Yaml]]:
-    return [
-        (name, body["spec"]["template"]["spec"]) for name, body in manifests() if body["kind"] == "Deployment"
-    ]
+    return [(name, body["spec"]["template"]["spec"]) for name, body in manifests() if body["kind"] == "Deployment"]
 
 
 def containers(pod: Yaml) -> list[Yaml]:
@@ -73,9 +71,7 @@ def test_every_compose_service_waits_for_services_that_exist_and_can_be_waited_f
         for needed, how in service.get("depends_on", {}).items():
             assert needed in services, f"{name} waits for {needed}"
             if how["condition"] == "service_healthy":
-                assert "healthcheck" in services[needed], (
-                    f"{needed} has no healthcheck, so {name} would wait forever"
-                )
+                assert "healthcheck" in services[needed], f"{needed} has no healthcheck, so {name} would wait forever"
 
 
 def test_every_file_the_compose_file_mounts_exists() -> None:
@@ -169,9 +165,7 @@ def test_the_image_runs_as_an_ordinary_user_and_copies_what_exists() -> None:
     assert users and users[-1].split(":")[0] not in {"root", "0"}
     copied = [line.split()[1:-1] for line in lines if line.startswith("COPY ") and "--from" not in line]
     ignored_but = {
-        line[1:]
-        for line in (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
-        if line.startswith("!")
+        line[1:] for line in (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines() if line.startswith("!")
     }
     for source in (source for sources in copied for source in sources):
         assert (ROOT / source).exists(), source

@@ -78,9 +78,7 @@ class NonDeterminism(ast.NodeVisitor):
         name = node.func.id if isinstance(node.func, ast.Name) else ""
         if name in {"hash", "id"}:
             self.report(node, f"{name}()")
-        takes_order = name in ORDER_KEEPERS or (
-            isinstance(node.func, ast.Attribute) and node.func.attr == "join"
-        )
+        takes_order = name in ORDER_KEEPERS or (isinstance(node.func, ast.Attribute) and node.func.attr == "join")
         if takes_order:
             for argument in node.args:
                 self.refuse_set(argument)
@@ -152,9 +150,7 @@ def test_a_file_stays_within_the_size_budget(path: Path) -> None:
     assert source.count("\n") <= MAX_FILE_LINES, f"{relative(path)} holds more than one noun: split it"
     for function in functions(ast.parse(source)):
         lines = (function.end_lineno or function.lineno) - function.lineno + 1
-        assert lines <= MAX_FUNCTION_LINES, (
-            f"{relative(path)}:{function.lineno} {function.name} has {lines} lines"
-        )
+        assert lines <= MAX_FUNCTION_LINES, f"{relative(path)}:{function.lineno} {function.name} has {lines} lines"
 
 
 def test_no_function_is_more_complex_than_the_budget() -> None:

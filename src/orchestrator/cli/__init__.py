@@ -1,0 +1,5 @@
+"""The command line: thin verbs over the client, the store and the embedded server."""
+
+from orchestrator.cli.main import app, main
+
+__all__ = ["app", "main"]

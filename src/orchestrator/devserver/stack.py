@@ -1,0 +1,178 @@
+"""Everything in one process: embedded Temporal, store, worker and gateway on one Temporal connection."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol, Self
+
+from orchestrator import admission
+from orchestrator.client import Client
+from orchestrator.devserver.serve import HttpServer
+from orchestrator.devserver.temporal import TemporalServer
+from orchestrator.devserver.watch import watch
+from orchestrator.errors import FlowInvalid, OrchestratorError, Problem
+from orchestrator.gateway.app import create_app
+from orchestrator.settings import Settings
+from orchestrator.spec.project import Project, load_project
+from orchestrator.store.database import Store
+from orchestrator.telemetry import SEARCH_ATTRIBUTES
+from orchestrator.worker import FlowWorker
+
+
+class Teller(Protocol):
+    """Where a running stack says what happens."""
+
+    def note(self, text: str) -> None:
+        """Something went as it should."""
+
+    def problems(self, problems: Sequence[Problem]) -> None:
+        """Findings in flow files or orchestrator.yaml; the stack goes on with what it had."""
+
+
+class CurrentProject:
+    """The project as its file was last read without problems. Called by whoever needs it at that moment."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._project = load_project(root)
+
+    def __call__(self) -> Project:
+        return self._project
+
+    def read_again(self) -> None:
+        """Take the file as it is now. Raises FlowInvalid and keeps what was there."""
+        self._project = load_project(self._root)
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What every long-running verb is made of."""
+
+    store: Store
+    client: Client
+    project: CurrentProject
+
+
+@contextlib.asynccontextmanager
+async def connected(settings: Settings, *, eager: bool = False) -> AsyncIterator[Parts]:
+    """Store, Temporal connection and project, opened in this order and closed in the other. ``eager``: a worker will
+    share the connection. Raises OrchestratorError."""
+    project = CurrentProject(settings.project_dir)
+    store = await Store.open(settings.store)
+    try:
+        async with await Client.connect(settings, store=store, project=project, eager=eager) as client:
+            yield Parts(store, client, project)
+    finally:
+        await store.aclose()
+
+
+class Stack:
+    """``async with Stack(settings, teller) as stack``: runs are accepted and executed when entered. Without
+    ``TEMPORAL_ADDRESS`` a Temporal server is embedded. Raises OrchestratorError."""
+
+    def __init__(self, settings: Settings, teller: Teller, *, watch_files: bool = True) -> None:
+        self._settings = settings
+        self._teller = teller
+        self._watch_files = watch_files
+        self._stack = AsyncExitStack()
+        self._exits: list[Callable[[], Awaitable[None]]] = []
+        self._stop = asyncio.Event()
+        self.temporal_ui: str | None = None
+        """URL of the embedded server's Web UI; None where Temporal is somewhere else."""
+        self.parts: Parts
+
+    @property
+    def client(self) -> Client:
+        """A client of this stack."""
+        return self.parts.client
+
+    @property
+    def gateway_url(self) -> str:
+        """Where the gateway listens."""
+        return self._settings.gateway_url
+
+    async def __aenter__(self) -> Self:
+        try:
+            await self._open()
+        except BaseException:
+            await self._stack.aclose()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop.set()
+        await self._stack.aclose()
+
+    async def wait(self, stop: asyncio.Event) -> None:
+        """Until ``stop`` is set. Raises Unavailable when a part ended by itself."""
+        ends = [asyncio.ensure_future(ended()) for ended in (*self._exits, stop.wait)]
+        try:
+            done, _ = await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            for end in done:
+                end.result()
+        finally:
+            for end in ends:
+                end.cancel()
+            await asyncio.gather(*ends, return_exceptions=True)
+
+    async def _open(self) -> None:
+        settings = self._settings
+        if not settings.temporal_address:
+            server = await self._stack.enter_async_context(
+                TemporalServer(settings.state, settings.temporal_port, settings.temporal_ui_port, SEARCH_ATTRIBUTES)
+            )
+            self._exits.append(server.exited)
+            self.temporal_ui = server.ui_url
+            settings = replace(settings, temporal_address=server.address)
+        parts = await self._stack.enter_async_context(connected(settings, eager=True))
+        self.parts = parts
+        worker = await self._stack.enter_async_context(
+            FlowWorker(settings, parts.client.temporal, parts.store, parts.project)
+        )
+        # Shielded: whoever stops waiting for the worker must not stop the worker itself.
+        self._exits.append(lambda: asyncio.shield(worker.wait()))
+        await self.publish(settings.project_dir / "workflows")
+        app = create_app(parts.client, parts.store, parts.project, settings)
+        gateway = await self._stack.enter_async_context(HttpServer(app, settings.host, settings.port))
+        self._exits.append(gateway.exited)
+        self._settings = replace(settings, port=gateway.port)
+        if self._watch_files:
+            watching = asyncio.create_task(
+                watch(settings.project_dir.resolve(), self._changed, self._stop), name="watch"
+            )
+            self._stack.push_async_callback(self._end_watch, watching)
+            self._exits.append(lambda: asyncio.shield(watching))
+
+    async def _end_watch(self, watching: asyncio.Task[None]) -> None:
+        self._stop.set()
+        await watching
+
+    async def _changed(self, files: list[Path]) -> None:
+        root = self._settings.project_dir
+        try:
+            if any(file.suffix == ".py" for file in files):
+                self._teller.note("activities/ changed: start again to use the new functions")
+            if any(file.name == "orchestrator.yaml" and file.parent == root.resolve() for file in files):
+                self.parts.project.read_again()
+                self._teller.note("orchestrator.yaml was read again")
+            await self.publish(root / "workflows")
+        except FlowInvalid as error:
+            self._teller.problems(error.problems)
+        except OrchestratorError as error:
+            self._teller.problems([Problem(str(error), str(files[0]))])
+
+    async def publish(self, folder: Path) -> None:
+        """Publish the folder's flows as edits and tell what changed; a file with problems is told and skipped."""
+        for result in await admission.publish_folder(self.parts.store, self.parts.project(), folder, as_edit=True):
+            if result.problems:
+                self._teller.problems(result.problems)
+            elif result.published is not None and result.published.created:
+                self._teller.note(f"published flow {result.published.flow} {result.published.version}")
