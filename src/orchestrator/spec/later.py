@@ -11,7 +11,5 @@ def _refuse(value: Any, info: ValidationInfo) -> Any:
     raise ValueError(f"'{info.field_name}' comes with a later release")
 
 
-Later = Annotated[
-    None, BeforeValidator(_refuse), WithJsonSchema({"not": {}, "description": "Later release."})
-]
+Later = Annotated[None, BeforeValidator(_refuse), WithJsonSchema({"not": {}, "description": "Later release."})]
 """The type of such a key; its default must be None."""

@@ -208,9 +208,7 @@ class _Call:
         if self.config.cache:
             rates += [rate for rate in (price.cache_write, price.cache_write_1h) if rate is not None]
         after_prompt = left * 1_000_000 - prompt * max(rates)
-        return (
-            int(after_prompt / price.output) if price.output else self.config.max_tokens * (after_prompt >= 0)
-        )
+        return int(after_prompt / price.output) if price.output else self.config.max_tokens * (after_prompt >= 0)
 
     def _record(self, message: Message) -> None:
         """Add one call to the step's usage."""

@@ -32,9 +32,7 @@ def step_error(error: Exception) -> StepError:
         return StepError("timeout", "Claude did not answer in time")
     if isinstance(error, anthropic.APIConnectionError):
         cause = error.__cause__ or error
-        return StepError(
-            "network_error", f"the Claude API cannot be reached: {cause or type(cause).__name__}"
-        )
+        return StepError("network_error", f"the Claude API cannot be reached: {cause or type(cause).__name__}")
     if isinstance(error, json.JSONDecodeError | anthropic.APIResponseValidationError):
         return StepError("network_error", f"the Claude API's answer was not what the API promises: {error}")
     return TerminalError("invalid_request", f"the request to Claude cannot be made: {error}")

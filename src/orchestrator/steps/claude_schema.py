@@ -50,9 +50,7 @@ def _closed(schema: Json) -> dict[str, Json]:
         return done
     if isinstance(done.get("type"), list):
         kinds = done.pop("type")
-        return {
-            "anyOf": [_closed({"type": kind} if kind == "null" else done | {"type": kind}) for kind in kinds]
-        }
+        return {"anyOf": [_closed({"type": kind} if kind == "null" else done | {"type": kind}) for kind in kinds]}
     return _typed(done)
 
 

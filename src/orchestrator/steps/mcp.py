@@ -51,9 +51,7 @@ async def run(config: McpConfig, context: StepContext) -> Json:
     server = context.entry("mcp", config.server, McpServer)
     if config.tool is not None and not _allowed(config.tool, server):
         listed = ", ".join(server.allow or []) or "none"
-        raise TerminalError(
-            "not_allowed", f"mcp.{config.server} allows {listed}; '{config.tool}' is not among them"
-        )
+        raise TerminalError("not_allowed", f"mcp.{config.server} allows {listed}; '{config.tool}' is not among them")
 
     async def opener() -> McpPool:
         return McpPool(context.settings.project_dir.resolve())
@@ -74,9 +72,7 @@ async def _once(config: McpConfig, server: McpServer, pool: McpPool, answer: Htt
     try:
         connection = await pool.connection(config.server, server, answer)
     except TimeoutError:
-        raise StepError(
-            "timeout", f"mcp.{config.server} did not answer within {server.timeout:g} s"
-        ) from None
+        raise StepError("timeout", f"mcp.{config.server} did not answer within {server.timeout:g} s") from None
     if config.resource is not None:
         uri = config.resource
         read = await _ask(connection, answer, lambda client: client.read_resource(uri))
@@ -122,9 +118,7 @@ async def _check(connection: Connection, answer: HttpAnswer, tool: str, argument
         raise problem
 
 
-def _problem(
-    server: str, tools: dict[str, Tool], tool: str, arguments: dict[str, Json]
-) -> TerminalError | None:
+def _problem(server: str, tools: dict[str, Tool], tool: str, arguments: dict[str, Json]) -> TerminalError | None:
     if tool not in tools:
         near = difflib.get_close_matches(tool, tools, 3) or sorted(tools)[:20]
         listed = ", ".join(f"'{name}'" for name in near) or "none"
@@ -133,9 +127,7 @@ def _problem(
     if not found:
         return None
     listed = "; ".join(f"{problem.field or 'arguments'}: {problem.message}" for problem in found[:5])
-    return TerminalError(
-        "invalid_arguments", f"the arguments do not match tool '{tool}' of mcp.{server}: {listed}"
-    )
+    return TerminalError("invalid_arguments", f"the arguments do not match tool '{tool}' of mcp.{server}: {listed}")
 
 
 def _allowed(tool: str, server: McpServer) -> bool:
@@ -196,17 +188,13 @@ def _protocol_error(server: str, error: MCPError, answer: HttpAnswer) -> StepErr
     """The step error for what the SDK raised; where HTTP said no, its status tells more than the protocol
     does."""
     if error.code == REQUEST_TIMEOUT:
-        return StepError(
-            "timeout", f"mcp.{server} did not answer in time; raise its timeout in orchestrator.yaml"
-        )
+        return StepError("timeout", f"mcp.{server} did not answer in time; raise its timeout in orchestrator.yaml")
     if error.code == CONNECTION_CLOSED:
         return StepError("network_error", f"mcp.{server} closed the connection")
     if answer.status >= 400:
         return _http_error(server, answer)
     kind = TerminalError if error.code in _LASTING else StepError
-    return kind(
-        "mcp_protocol_error", f"mcp.{server}: {error.message} ({error.code})", data={"code": error.code}
-    )
+    return kind("mcp_protocol_error", f"mcp.{server}: {error.message} ({error.code})", data={"code": error.code})
 
 
 def _http_error(server: str, answer: HttpAnswer) -> StepError:

@@ -171,6 +171,7 @@ class Connection:
                 self._transport() as transport,
                 Client(transport, read_timeout_seconds=self.server.timeout, cache=None) as client,
             ):
+                self._last_used = time.monotonic()
                 connected.set_result(client)
                 await self._until_idle()
         except BaseException as error:  # noqa: BLE001 - whatever ends a connection is told to its callers
@@ -182,6 +183,8 @@ class Connection:
         while not self._stop.is_set():
             rest = self._last_used + self.server.idle - time.monotonic()
             if rest <= 0 and self._calls == 0:
+                # No call may begin while the connection is being closed.
+                self._lost()
                 return
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stop.wait(), max(rest, 0.5))
@@ -191,11 +194,10 @@ class Connection:
         if self.server.url is None:
             yield self._command()
             return
-        timeout = httpx2.Timeout(30.0, read=self.server.timeout)
+        # The session bounds each call; a read timeout here would end the whole connection with it.
+        timeout = httpx2.Timeout(30.0, read=None)
         hooks = {"response": [_remember]}
-        async with httpx2.AsyncClient(
-            headers=self.server.headers, timeout=timeout, event_hooks=hooks
-        ) as http:
+        async with httpx2.AsyncClient(headers=self.server.headers, timeout=timeout, event_hooks=hooks) as http:
             yield streamable_http_client(self.server.url, http_client=http)
 
     def _command(self) -> Any:

@@ -44,9 +44,7 @@ def _price(
     read: float | None = None,
     up_to: int | None = None,
 ) -> Price:
-    return Price(
-        input=input, output=output, cache_write=write, cache_write_1h=hour, cache_read=read, up_to=up_to
-    )
+    return Price(input=input, output=output, cache_write=write, cache_write_1h=hour, cache_read=read, up_to=up_to)
 
 
 _OPUS_4 = (_price(5, 25, 6.25, 10, 0.50),)

@@ -164,9 +164,7 @@ class _Maker:
 
     def _number(self, schema: Mapping[str, Json], name: str, kind: str) -> int | float:
         # The SDK moves bounds the API does not enforce into the description: read them back from there.
-        bounds: dict[str, float] = {
-            key: float(value) for key, value in _BOUND.findall(schema.get("description", ""))
-        }
+        bounds: dict[str, float] = {key: float(value) for key, value in _BOUND.findall(schema.get("description", ""))}
         bounds |= {key: float(schema[key]) for key in ("minimum", "maximum") if key in schema}
         low = bounds.get("minimum", bounds.get("exclusiveMinimum", 0.0))
         share = any(word in name.lower() for word in ("confidence", "score", "probability", "ratio", "risk"))

@@ -30,9 +30,7 @@ def texts_of(content: Json) -> str:
     if isinstance(content, str):
         return content
     if isinstance(content, list):
-        return "\n".join(
-            str(block["text"]) for block in content if isinstance(block, dict) and "text" in block
-        )
+        return "\n".join(str(block["text"]) for block in content if isinstance(block, dict) and "text" in block)
     return ""
 
 
@@ -58,9 +56,7 @@ class Request:
     def prompt(self) -> str:
         """The text of the newest user message."""
         messages = self.body.get("messages") or []
-        users = [
-            message for message in messages if isinstance(message, dict) and message.get("role") == "user"
-        ]
+        users = [message for message in messages if isinstance(message, dict) and message.get("role") == "user"]
         return texts_of(users[-1].get("content")) if users else ""
 
     @property

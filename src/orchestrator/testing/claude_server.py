@@ -259,9 +259,7 @@ async def _events(message: dict[str, Json], reply: Reply) -> AsyncIterator[bytes
             kind, whole = ("input_json_delta", "partial_json"), json.dumps(block["input"], ensure_ascii=False)
         yield _event("content_block_start", index=index, content_block=empty)
         for at in range(0, len(whole), 16):
-            yield _event(
-                "content_block_delta", index=index, delta={"type": kind[0], kind[1]: whole[at : at + 16]}
-            )
+            yield _event("content_block_delta", index=index, delta={"type": kind[0], kind[1]: whole[at : at + 16]})
         yield _event("content_block_stop", index=index)
     if reply.stream_error is not None:
         yield _event("error", error=reply.stream_error)

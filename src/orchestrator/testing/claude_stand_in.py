@@ -70,9 +70,7 @@ async def _serve(stand_in: ClaudeStandIn) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Serve until stopped. Returns 2 for a script or address that cannot be used."""
-    parser = argparse.ArgumentParser(
-        prog="python -m orchestrator.testing.claude_stand_in", description=__doc__
-    )
+    parser = argparse.ArgumentParser(prog="python -m orchestrator.testing.claude_stand_in", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=0, help="0 takes a free one")

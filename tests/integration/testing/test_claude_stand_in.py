@@ -105,9 +105,7 @@ async def test_the_persona_moderates_by_listed_words(
         {"anyOf": [{"type": "null"}, {"type": "string"}]},
         {"const": 4},
         {
-            "$defs": {
-                "p": {"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]}
-            },
+            "$defs": {"p": {"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]}},
             "type": "object",
             "properties": {"people": {"type": "array", "items": {"$ref": "#/$defs/p"}}},
             "required": ["people"],
@@ -133,12 +131,8 @@ def test_the_subject_is_what_the_prompt_is_about(prompt: str, subject: str) -> N
 
 
 async def test_streaming_gives_the_same_message(claude: ClaudeStandIn, sdk: AsyncAnthropic) -> None:
-    claude.add(
-        Reply.tool_use("search", {"query": "한국어 and more than sixteen characters"}, text="let me look")
-    )
-    async with sdk.messages.stream(
-        model=MODEL, max_tokens=50, messages=[{"role": "user", "content": "x"}]
-    ) as stream:
+    claude.add(Reply.tool_use("search", {"query": "한국어 and more than sixteen characters"}, text="let me look"))
+    async with sdk.messages.stream(model=MODEL, max_tokens=50, messages=[{"role": "user", "content": "x"}]) as stream:
         message = await stream.get_final_message()
     assert message.stop_reason == "tool_use"
     assert [block.type for block in message.content] == ["text", "tool_use"]
@@ -175,9 +169,7 @@ async def test_errors_arrive_typed(
         assert caught.value.response.headers["retry-after"] == "7"
 
 
-async def test_refusals_truncation_and_pauses_are_http_200(
-    claude: ClaudeStandIn, sdk: AsyncAnthropic
-) -> None:
+async def test_refusals_truncation_and_pauses_are_http_200(claude: ClaudeStandIn, sdk: AsyncAnthropic) -> None:
     claude.add(Reply.refusal("cyber"), Reply.truncated("ha"), Reply.paused("wait"))
     refused, cut, paused = [await ask(sdk) for _ in range(3)]
     assert (refused.stop_reason, refused.stop_details.category) == ("refusal", "cyber")

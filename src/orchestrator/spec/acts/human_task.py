@@ -17,11 +17,7 @@ REJECT = "reject"
 def _form_schema(value: Any) -> Any:
     """``name: type`` and ``name: JSON Schema``, as in ``inputs``, become one object schema; a schema stays
     one."""
-    if (
-        not isinstance(value, dict)
-        or value.get("type") == "object"
-        or isinstance(value.get("properties"), dict)
-    ):
+    if not isinstance(value, dict) or value.get("type") == "object" or isinstance(value.get("properties"), dict):
         return value
     properties: dict[str, Any] = {}
     required = []
@@ -92,14 +88,10 @@ class HumanTaskConfig(ActConfig):
             raise ValueError("each decision is listed once")
         unknown = [name for name in self.comment_required if name not in names]
         if unknown:
-            raise ValueError(
-                f"comment_required names '{unknown[0]}', which is not one of: {', '.join(names)}"
-            )
+            raise ValueError(f"comment_required names '{unknown[0]}', which is not one of: {', '.join(names)}")
         if isinstance(self.on_deadline, AtDeadline) and self.on_deadline.decide not in names:
             listed = ", ".join(names)
-            raise ValueError(
-                f"on_deadline decides '{self.on_deadline.decide}', which is not one of: {listed}"
-            )
+            raise ValueError(f"on_deadline decides '{self.on_deadline.decide}', which is not one of: {listed}")
         if self.deadline is None and self.on_deadline != "fail":
             raise ValueError("on_deadline needs a 'deadline'")
         return self

@@ -38,9 +38,7 @@ class McpServer(Spec):
         if self.url is None and self.headers:
             raise ValueError("'headers' belong to a server with 'url'; a command takes 'env'")
         if self.command is None and (self.args or self.env or self.cwd):
-            raise ValueError(
-                "'args', 'env' and 'cwd' belong to a server with 'command'; a url takes 'headers'"
-            )
+            raise ValueError("'args', 'env' and 'cwd' belong to a server with 'command'; a url takes 'headers'")
         return self
 
 

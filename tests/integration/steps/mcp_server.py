@@ -1,0 +1,101 @@
+"""A small real MCP server for the tests: ``python mcp_server.py [--http]``. Over HTTP it prints its port first."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import sys
+
+import uvicorn
+from mcp.server import MCPServer
+from mcp.server.mcpserver.exceptions import ToolError
+from pydantic import BaseModel
+
+server = MCPServer("test")
+
+
+class Sum(BaseModel):
+    """A typed result."""
+
+    total: int
+
+
+@server.tool()
+def add(a: int, b: int) -> Sum:
+    """Add two numbers."""
+    return Sum(total=a + b)
+
+
+@server.tool(structured_output=False)
+def shout(text: str) -> str:
+    """Plain text, no structure."""
+    return text.upper()
+
+
+@server.tool()
+def fail(why: str) -> str:
+    """Fail as a tool does."""
+    raise ToolError(why)
+
+
+@server.tool(structured_output=False)
+def pid() -> str:
+    """The process that answers."""
+    return str(os.getpid())
+
+
+@server.tool(structured_output=False)
+def variable(name: str) -> str:
+    """One environment variable."""
+    return os.environ.get(name, "")
+
+
+@server.tool(structured_output=False)
+async def nap(seconds: float) -> str:
+    """Take a while."""
+    await asyncio.sleep(seconds)
+    return "rested"
+
+
+@server.tool(structured_output=False)
+def big(size: int) -> str:
+    """A long text."""
+    return "x" * size
+
+
+@server.tool()
+def die() -> str:
+    """End the whole server in the middle of a call."""
+    os._exit(1)
+
+
+@server.resource("note://one")
+def note() -> str:
+    """A resource."""
+    return "remember"
+
+
+@server.prompt()
+def greet(name: str) -> str:
+    """A prompt."""
+    return f"Greet {name}."
+
+
+def main() -> None:
+    """Serve on stdio, or on a free port (or the one given) over HTTP."""
+    if "--http" not in sys.argv:
+        server.run()
+        return
+    port = int(sys.argv[sys.argv.index("--http") + 1])
+    listener = socket.create_server(("127.0.0.1", port))
+    sys.stdout.write(f"{listener.getsockname()[1]}\n")
+    sys.stdout.flush()
+    stateless = "--stateless" in sys.argv
+    app = server.streamable_http_app(stateless_http=stateless, json_response=stateless)
+    config = uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=1)
+    asyncio.run(uvicorn.Server(config).serve(sockets=[listener]))
+
+
+if __name__ == "__main__":
+    main()
