@@ -1,0 +1,1 @@
+"""Flows measured side by side with the same work written by hand: ``python -m benchmarks``."""

@@ -1,0 +1,47 @@
+"""``python -m benchmarks [--only micro|steps|webhook] [--rounds N] [--save]``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+import uvloop
+
+from benchmarks import micro, report, steps, webhook
+
+PARTS = ("micro", "steps", "webhook")
+
+
+async def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--only", choices=PARTS, action="append", help="measure this part alone; may be repeated")
+    parser.add_argument("--rounds", type=int, default=5, help="rounds, each on fresh servers (default 5)")
+    parser.add_argument("--save", action="store_true", help="append the tables to benchmarks/results.md")
+    given = parser.parse_args()
+    chosen = given.only or PARTS
+    setup = f"{report.machine()}, {given.rounds} rounds"
+    _say(setup + "\n")
+    tables = []
+    for part in PARTS:
+        if part in chosen:
+            tables.append(await _table(part, given.rounds))
+            _say(tables[-1])
+    if given.save:
+        report.save("\n".join(tables), setup)
+
+
+async def _table(part: str, rounds: int) -> str:
+    if part == "micro":
+        return report.table("Small figures", micro.measure(rounds))
+    if part == "steps":
+        return report.table("Five function steps, one worker process", await steps.measure(rounds))
+    return report.table("Webhook, five HTTP steps, synchronous answer", await webhook.measure(rounds))
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    uvloop.run(main())

@@ -1,0 +1,99 @@
+"""The measured work as flows: a project folder on disk, as a user would have it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+STEPS = ("one", "two", "three", "four", "five")
+
+FUNCTIONS = '''\
+"""The one function that the five measured steps call."""
+
+from temporalio import activity
+
+
+@activity.defn
+async def take_note(value: int) -> int:
+    return value + 1
+'''
+
+
+def five_steps() -> str:
+    """Five function steps, each fed with the result of the one before."""
+    lines = ["id: five-steps", "inputs:", "  start: integer", "steps:"]
+    source = "inputs.start"
+    for step in STEPS:
+        lines += [
+            f"  - id: {step}",
+            "    type: function",
+            f'    config: {{handler: take_note, args: ["{{{{ {source} }}}}"]}}',
+        ]
+        source = f"steps.{step}.output"
+    return "\n".join([*lines, f'output: "{{{{ {source} }}}}"', ""])
+
+
+def webhook(echo_port: int) -> str:
+    """Webhook, five HTTP steps, a condition, a transform, synchronous answer."""
+    lines = [
+        "id: webhook-five",
+        "triggers:",
+        "  - {type: webhook, path: /webhook-five, respond: result}",
+        "inputs:",
+        "  start: integer",
+        "steps:",
+    ]
+    source = "inputs.start"
+    for step in STEPS:
+        lines += [
+            f"  - id: {step}",
+            "    type: http",
+            "    config:",
+            f"      url: http://127.0.0.1:{echo_port}/{step}",
+            "      method: POST",
+            f'      body: {{count: "{{{{ {source} + 1 }}}}", name: "step {step}"}}',
+        ]
+        source = f"steps.{step}.output.body.count"
+    lines += [
+        "  - id: big",
+        "    type: condition",
+        "    config:",
+        f'      if: "{{{{ {source} }}}} > 3"',
+        "      then:",
+        "        - id: answer",
+        "          type: transform",
+        f'          config: {{value: {{total: "{{{{ {source} }}}}", size: big}}}}',
+        "      else:",
+        "        - id: small-answer",
+        "          type: transform",
+        f'          config: {{value: {{total: "{{{{ {source} }}}}", size: small}}}}',
+        'output: "{{ steps.big.output }}"',
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def many_steps(count: int) -> str:
+    """A flow of ``count`` HTTP steps with expressions, to measure loading."""
+    lines = ["id: many-steps", "inputs:", "  start: {type: object, required: [id]}", "steps:"]
+    for number in range(count):
+        source = "inputs.start.id" if number == 0 else f"steps.step-{number - 1}.output.body.id"
+        lines += [
+            f"  - id: step-{number}",
+            "    type: http",
+            f'    if: "{{{{ inputs.start.id }}}} != {number}"' if number % 5 == 4 else "    retry: {max_attempts: 2}",
+            "    config:",
+            f"      url: \"https://example.com/items/{{{{ {source} | default('none') }}}}\"",
+            "      method: POST",
+            '      headers: {Authorization: "Bearer {{ secrets.API }}"}',
+            f'      body: {{id: "{{{{ {source} | default(0) }}}}", note: "item {{{{ inputs.start.id }}}}"}}',
+        ]
+    return "\n".join([*lines, ""])
+
+
+def write_project(folder: Path, echo_port: int) -> None:
+    """A project folder with the measured flows and their function."""
+    (folder / "workflows").mkdir(parents=True)
+    (folder / "activities").mkdir()
+    (folder / "workflows" / "five-steps.yaml").write_text(five_steps())
+    (folder / "workflows" / "webhook-five.yaml").write_text(webhook(echo_port))
+    (folder / "activities" / "notes.py").write_text(FUNCTIONS)
