@@ -84,8 +84,8 @@ def listed(names: Iterable[Any]) -> str:
 def nearest(name: str, names: Iterable[Any]) -> str:
     """`` (did you mean 'x'?)`` where a name is close to the one given, else nothing."""
     # Bounded: the names may be the keys of somebody's data.
-    known = [str(other)[:64] for other, _ in zip(names, range(200), strict=False)]
-    close = difflib.get_close_matches(name[:64], known, 1, 0.7)
+    known = [str(other)[:40] for other, _ in zip(names, range(50), strict=False)]
+    close = difflib.get_close_matches(name[:40], known, 1, 0.7)
     return f" (did you mean '{close[0]}'?)" if close else ""
 
 
@@ -163,14 +163,14 @@ def to_text(value: Json, meter: Meter) -> str:
         return value
     if value is None:
         return ""
+    if type(value) is int and -MAX_INTEGER <= value <= MAX_INTEGER:
+        return str(value)
     return to_json(value, meter)
 
 
 def to_json(value: Json, meter: Meter) -> str:
     """A value as JSON text, letters of every script kept."""
     check_size(value, meter)
-    if type(value) is int:
-        in_range(value, "this number")
     try:
         text = json.dumps(value, ensure_ascii=False, allow_nan=False)
     except ValueError as error:

@@ -73,7 +73,7 @@ def boolean(meter: Meter, value: Json) -> Json:
 def total(meter: Meter, value: Json, key: Json = None) -> Json:
     """The sum of a list of numbers, or of that member of each element."""
     result: int | float = 0
-    for element in picked(meter, value, key, "sum"):
+    for element in picked(elements(meter, value, "sum"), key, "sum"):
         result = in_range(result + number(element, "sum"), "`sum`")
     return result
 
@@ -97,7 +97,7 @@ def _extreme(meter: Meter, values: tuple[Json, ...], name: str) -> Json:
     if listed and len(values) > 2:
         raise Fault(f"`{name}` takes one list with a key, or several numbers or texts")
     candidates = elements(meter, values[0] if listed else list(values), name)
-    ranks = picked(meter, candidates, values[1] if listed and len(values) == 2 else None, name)
+    ranks = picked(candidates, values[1] if listed and len(values) == 2 else None, name)
     if not candidates:
         raise Fault(f"`{name}` of an empty list; guard it: `0 if x | length == 0 else x | {name}`")
     best = 0
@@ -109,9 +109,8 @@ def _extreme(meter: Meter, values: tuple[Json, ...], name: str) -> Json:
     return candidates[best]
 
 
-def picked(meter: Meter, value: Json, key: Json, name: str) -> list[Json]:
+def picked(found: list[Json], key: Json, name: str) -> list[Json]:
     """The elements of a list, or with a key that member of each. Raises Fault for an element without it."""
-    found = elements(meter, value, name)
     if key is None:
         return found
     member = key_of(key, name)

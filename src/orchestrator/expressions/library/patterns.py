@@ -50,7 +50,7 @@ def _pattern(meter: Meter, pattern: Json, source: str, name: str) -> Any:
 
 def _cost(compiled: Any, characters: int) -> int:
     """Operations of one pass: in the worst case RE2 spends some nanoseconds per character and instruction."""
-    return 1 + ((characters * int(compiled.programsize)) >> 8)
+    return 1 + ((characters * int(compiled.programsize)) >> 7)
 
 
 @helper("text | regex_match(pattern)", 2)

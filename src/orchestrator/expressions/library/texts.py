@@ -25,7 +25,7 @@ def split(meter: Meter, value: Json, separator: Json = None) -> Json:
     """The pieces of a text between the separators; without a separator, between runs of white space."""
     source = text(meter, value, "split")
     if separator is None:
-        meter.charge(len(source) >> 2)
+        meter.charge(len(source) >> 4)
         return source.split()
     if text(meter, separator, "split") == "":
         raise Fault("`split` needs a separator of at least one character")
@@ -49,9 +49,8 @@ def upper(meter: Meter, value: Json) -> Json:
 def title(meter: Meter, value: Json) -> Json:
     """Every word with a capital letter first and small letters after it."""
     source = text(meter, value, "title")
-    words = source.split(" ")
-    meter.charge(len(words))
-    return " ".join(word[:1].upper() + word[1:].lower() for word in words)
+    meter.charge(source.count(" "))
+    return " ".join(word[:1].upper() + word[1:].lower() for word in source.split(" "))
 
 
 @helper("text | trim(characters)", 1, 2)
@@ -61,9 +60,9 @@ def trim(meter: Meter, value: Json, characters: Json = None) -> Json:
     if characters is None:
         return source.strip()
     wanted = text(meter, characters, "trim")
-    meter.charge((len(source) * min(len(wanted), 64)) >> 7)
     if len(wanted) > 64:
         raise Fault("the limit of 64 characters to trim is exceeded")
+    meter.charge(len(source) * len(wanted) >> 7)
     return source.strip(wanted)
 
 
