@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from temporalio.api.enums.v1 import IndexedValueType
 from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest, ListSearchAttributesRequest
+from temporalio.api.workflowservice.v1 import ListWorkflowExecutionsRequest
 from temporalio.client import Client
 from temporalio.common import SearchAttributeKey
 from temporalio.service import RPCError, RPCStatusCode
@@ -20,6 +21,9 @@ SEARCH_ATTRIBUTES = {
     "OrchestratorAssignee": "Keyword",
 }
 """Name and type, as ``temporal server start-dev --search-attribute NAME=TYPE`` takes them."""
+
+_PROBLEMS = "TemporalReportedProblems"
+"""Set by the server itself after five failed workflow tasks in a row."""
 
 _REFUSALS = {
     RPCStatusCode.PERMISSION_DENIED,
@@ -66,3 +70,23 @@ async def _missing(temporal_client: Client) -> list[str]:
     )
     keyword = IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD
     return [name for name in SEARCH_ATTRIBUTES if answer.custom_attributes.get(name) != keyword]
+
+
+async def stuck_runs(temporal_client: Client, limit: int = 20) -> list[str] | None:
+    """Ids of runs whose workflow task keeps failing, such as after a bad deploy.
+
+    None where the cluster does not mark such runs. Raises RPCError when Temporal cannot be reached.
+    """
+    request = ListWorkflowExecutionsRequest(
+        namespace=temporal_client.namespace,
+        query=f"{_PROBLEMS} IN ('category=WorkflowTaskFailed', 'category=WorkflowTaskTimedOut')"
+        " AND ExecutionStatus = 'Running'",
+        page_size=limit,
+    )
+    try:
+        found = await temporal_client.workflow_service.list_workflow_executions(request)
+    except RPCError as error:
+        if error.status not in _REFUSALS:
+            raise
+        return None
+    return [info.execution.workflow_id for info in found.executions]

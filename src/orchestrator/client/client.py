@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import temporalio.client
-from temporalio.api.workflowservice.v1 import ListWorkflowExecutionsRequest
+from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest, ListWorkflowExecutionsRequest
 from temporalio.client import WorkflowUpdateFailedError, WorkflowUpdateRPCTimeoutOrCancelledError
 from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
@@ -117,6 +117,13 @@ class Client:
         """Close the store if this client opened it."""
         if self._owns_store:
             await self.store.aclose()
+
+    async def check(self) -> None:
+        """Ask Temporal for an answer. Raises Unavailable."""
+        with temporal_errors(self.temporal):
+            await self.temporal.workflow_service.describe_namespace(
+                DescribeNamespaceRequest(namespace=self.temporal.namespace)
+            )
 
     # -- starting ---------------------------------------------------------------------------------------------
 

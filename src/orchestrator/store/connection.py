@@ -79,9 +79,7 @@ class Database:
                     return
             async with self.writing() as connection:
                 if connection.dialect.name == "postgresql":
-                    await connection.execute(
-                        text("select pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK}
-                    )
+                    await connection.execute(text("select pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
                 try:
                     await connection.run_sync(_upgrade)
                 except CommandError as error:
@@ -122,9 +120,7 @@ def _driver_url(url: str) -> URL:
     backend = parsed.drivername.split("+")[0]
     if backend == "sqlite":
         if parsed.database in (None, "", ":memory:"):
-            raise SettingsInvalid(
-                "the store needs a file: write for example sqlite:///.orchestrator/store.db"
-            )
+            raise SettingsInvalid("the store needs a file: write for example sqlite:///.orchestrator/store.db")
         return parsed.set(drivername="sqlite+aiosqlite")
     if backend in ("postgresql", "postgres"):
         if importlib.util.find_spec("asyncpg") is None:
@@ -134,9 +130,7 @@ def _driver_url(url: str) -> URL:
             # libpq's name, in every URL a hosting provider hands out; asyncpg calls it ssl.
             query["ssl"] = query.pop("sslmode")
         return parsed.set(drivername="postgresql+asyncpg", query=query)
-    raise SettingsInvalid(
-        f"ORCHESTRATOR_STORE_URL names '{backend}'; the store can be sqlite:///… or postgresql://…"
-    )
+    raise SettingsInvalid(f"ORCHESTRATOR_STORE_URL names '{backend}'; the store can be sqlite:///… or postgresql://…")
 
 
 def _engine(url: URL) -> AsyncEngine:

@@ -47,9 +47,7 @@ class Deliveries:
         async with self._database.writing() as connection:
             insert = postgresql_insert if connection.dialect.name == "postgresql" else sqlite_insert
             await connection.execute(
-                delete(table).where(
-                    table.c.id == identity, table.c.claimed_at < now - timedelta(seconds=window)
-                )
+                delete(table).where(table.c.id == identity, table.c.claimed_at < now - timedelta(seconds=window))
             )
             inserted = await connection.execute(
                 insert(table)

@@ -100,6 +100,8 @@ class Flows:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._remembered: OrderedDict[tuple[str, str], FlowVersion] = OrderedDict()
+        self.changes = 0
+        """How often this object changed the flows: tells without a query that a look is due."""
 
     async def publish(self, loaded: Publishable, *, as_edit: bool = False) -> PublishedVersion:
         """Make this content the flow's current version.
@@ -137,6 +139,7 @@ class Flows:
                     .values(version=version, enabled=loaded.flow.enabled, deleted=False, updated_at=now)
                 )
                 await _changed(connection)
+        self.changes += 1
         return PublishedVersion(definition.flow, version, definition.hash, created)
 
     async def current(self, flow_id: str) -> FlowVersion:
@@ -245,6 +248,7 @@ class Flows:
                 await _changed(connection)
         if not changed.rowcount:
             raise await self._unknown(flow_id)
+        self.changes += 1
 
     async def _version(self, flow_id: str, version: str, enabled: bool) -> FlowVersion:
         known = self._remembered.get((flow_id, version))
@@ -276,9 +280,7 @@ class Flows:
             found = await connection.execute(select(tables.flows.c.id).where(_in_use()))
             ids = sorted(row.id for row in found)
         if not ids:
-            return NotFound(
-                f"there is no flow '{flow_id}': none is published; use `orchestrator publish` or `up`"
-            )
+            return NotFound(f"there is no flow '{flow_id}': none is published; use `orchestrator publish` or `up`")
         near = difflib.get_close_matches(flow_id, ids, 3)
         if near:
             return NotFound(f"there is no flow '{flow_id}'; did you mean {_quoted(near)}?")
@@ -320,17 +322,13 @@ async def _locked(connection: AsyncConnection, flow_id: str) -> Row[Any]:
         .values(id=flow_id, enabled=True, deleted=False, updated_at=datetime.now(UTC))
         .on_conflict_do_nothing()
     )
-    found = await connection.execute(
-        select(tables.flows).where(tables.flows.c.id == flow_id).with_for_update()
-    )
+    found = await connection.execute(select(tables.flows).where(tables.flows.c.id == flow_id).with_for_update())
     return found.one()
 
 
 async def _published(connection: AsyncConnection, flow_id: str) -> dict[str, str]:
     table = tables.versions
-    found = await connection.execute(
-        select(table.c.version, table.c.content_hash).where(table.c.flow == flow_id)
-    )
+    found = await connection.execute(select(table.c.version, table.c.content_hash).where(table.c.flow == flow_id))
     return {row.version: row.content_hash for row in found}
 
 
@@ -358,14 +356,10 @@ def _choose(
 
 
 def _content_hash(definition: Definition, triggers: Sequence[dict[str, Json]]) -> str:
-    content = json.dumps(
-        [definition.hash, triggers], sort_keys=True, ensure_ascii=False, separators=(",", ":")
-    )
+    content = json.dumps([definition.hash, triggers], sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     return hashlib.sha256(content.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 async def _changed(connection: AsyncConnection) -> None:
     counters = tables.counters
-    await connection.execute(
-        update(counters).where(counters.c.name == "flows").values(value=counters.c.value + 1)
-    )
+    await connection.execute(update(counters).where(counters.c.name == "flows").values(value=counters.c.value + 1))

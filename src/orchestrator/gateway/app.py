@@ -1,0 +1,89 @@
+"""The gateway as one ASGI app."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import FastAPI
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from orchestrator.client import Client
+from orchestrator.errors import Unavailable
+from orchestrator.gateway import docs, flows, health, problems, runs, tasks
+from orchestrator.gateway.bodies import BodyLimit
+from orchestrator.gateway.openapi import describe
+from orchestrator.gateway.routes import Routes
+from orchestrator.gateway.webhooks import Webhooks
+from orchestrator.settings import Settings
+from orchestrator.spec.project import Project
+from orchestrator.store.database import Store
+
+_LOGGER = logging.getLogger("orchestrator.gateway")
+_PURGE_SECONDS = 3600.0
+
+
+def create_app(client: Client, store: Store, project: Project | Callable[[], Project], settings: Settings) -> FastAPI:
+    """The gateway over a connected client and an open store, which stay the caller's to close.
+
+    ``project`` may be a function where ``orchestrator.yaml`` can change.
+    """
+
+    def current_project() -> Project:
+        return project if isinstance(project, Project) else project()
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        purging = asyncio.create_task(_purge(store, settings), name="purge deliveries")
+        yield
+        purging.cancel()
+        await asyncio.wait([purging])
+
+    app = FastAPI(
+        title="Orchestrator",
+        version=health.release(),
+        description="Flows, runs and tasks. Webhooks live at the paths that published flows declare.",
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        lifespan=lifespan,
+        responses=problems.RESPONSES,
+    )
+    routes = Routes(store)
+    problems.install(app)
+    docs.install(app)
+    app.include_router(health.router(client))
+    app.include_router(flows.router(store, current_project, settings))
+    app.include_router(runs.router(client))
+    app.include_router(tasks.router(client))
+    app.router.default = Webhooks(client, routes, settings)
+    describe(app, routes)
+    app.add_middleware(BodyLimit, limit=settings.max_body, prefix="/v1/")
+    app.add_middleware(PlainPaths)
+    return app
+
+
+class PlainPaths:
+    """ASGI middleware: a NUL in a path or query is refused once, here; no store could look it up."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and ("\x00" in scope["path"] or b"%00" in scope["query_string"]):
+            answer: Any = problems.problem(400, "the path or query holds a NUL character")
+            await answer(scope, receive, send)
+            return
+        await self._app(scope, receive, send)
+
+
+async def _purge(store: Store, settings: Settings) -> None:
+    while True:
+        try:
+            await store.deliveries.purge(settings.idempotency_window)
+        except Unavailable as error:
+            _LOGGER.warning("old deliveries were not purged: %s", error)
+        await asyncio.sleep(_PURGE_SECONDS)

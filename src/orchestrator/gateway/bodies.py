@@ -1,0 +1,193 @@
+"""Request bodies: read up to a limit, parsed strictly."""
+
+from __future__ import annotations
+
+import email.message
+import json
+import math
+import re
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import parse_qsl
+
+from fastapi import Request
+from starlette.datastructures import UploadFile
+from starlette.exceptions import HTTPException
+from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+Json = Any
+
+_LONE_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+_MOST_FIELDS = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """A parsed body. ``textual`` is True where its values are text because the format has nothing else."""
+
+    raw: bytes
+    value: Json
+    textual: bool
+
+
+async def read_body(request: Request, limit: int) -> Body:
+    """Read and parse a request's body.
+
+    JSON, forms, text and nothing are understood; nothing is ``{}``. Raises HTTPException 400 for a body that is not
+    what its content type says, 413 as soon as it is larger than ``limit``, 415 for files and binary data.
+    """
+    raw = await _read(request, limit)
+    if not raw:
+        return Body(raw, {}, True)
+    given = request.headers.get("content-type")
+    header = email.message.Message()
+    header["content-type"] = given or "application/octet-stream"
+    kind = header.get_content_type()
+    charset = str(header.get_param("charset") or "utf-8").strip("'\"")
+    if kind == "application/json" or kind.endswith("+json"):
+        return Body(raw, parse_json(_decoded(raw, charset)), False)
+    if kind == "application/x-www-form-urlencoded":
+        return Body(raw, _form(_decoded(raw, charset)), True)
+    if kind == "multipart/form-data":
+        return Body(raw, await _multipart(request, raw), True)
+    if given is None:
+        return _guessed(raw)
+    if kind.startswith("text/") or kind.endswith(("/xml", "+xml", "/yaml", "/x-ndjson", "/csv")):
+        return Body(raw, _decoded(raw, charset), True)
+    raise HTTPException(415, f"a body of type {kind} cannot be taken; send JSON, a form or text")
+
+
+def parse_json(text: str) -> Json:
+    """Strict JSON: no NaN or Infinity, no numbers beyond a float, no halves of characters. Raises HTTPException 400."""
+    try:
+        value = json.loads(text, parse_constant=_no_constant, parse_float=_finite)
+        if _LONE_SURROGATE.search(text.encode("utf-8", "surrogatepass")):
+            json.dumps(value, ensure_ascii=False).encode()
+    except RecursionError as error:
+        raise HTTPException(400, "the JSON body is nested too deeply") from error
+    except UnicodeEncodeError as error:
+        raise HTTPException(400, "the JSON body has half of a character (a lone surrogate)") from error
+    except ValueError as error:
+        raise HTTPException(400, f"the body is not JSON: {error}") from error
+    return value
+
+
+class BodyLimit:
+    """ASGI middleware: no request of the API may have a larger body, chunked ones included."""
+
+    def __init__(self, app: ASGIApp, limit: int, prefix: str) -> None:
+        self._app = app
+        self._limit = limit
+        self._prefix = prefix
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or not scope["path"].startswith(self._prefix):
+            await self._app(scope, receive, send)
+            return
+        size = 0
+
+        async def counted() -> Message:
+            nonlocal size
+            message = await receive()
+            size += len(message.get("body", b""))
+            if size > self._limit:
+                raise too_large(self._limit)
+            return message
+
+        await self._app(scope, counted, send)
+
+
+def too_large(limit: int) -> HTTPException:
+    """The answer to a body above ``limit`` bytes. The rest of it is not read."""
+    return HTTPException(
+        413, f"the body is larger than {limit} bytes, which is the limit here", {"Connection": "close"}
+    )
+
+
+async def _read(request: Request, limit: int) -> bytes:
+    declared = request.headers.get("content-length", "")
+    if declared.isascii() and declared.isdigit() and int(declared) > limit:
+        raise too_large(limit)
+    parts: list[bytes] = []
+    size = 0
+    try:
+        async for part in request.stream():
+            size += len(part)
+            if size > limit:
+                raise too_large(limit)
+            parts.append(part)
+    except ClientDisconnect as error:
+        raise HTTPException(400, "the body ended before all of it was sent") from error
+    return b"".join(parts)
+
+
+def _decoded(raw: bytes, charset: str) -> str:
+    try:
+        return raw.decode("utf-8-sig" if charset.lower() in ("utf-8", "utf8") else charset)
+    except LookupError as error:
+        raise HTTPException(400, f"the charset {charset!r} is not known; send UTF-8") from error
+    except (UnicodeError, ValueError) as error:
+        raise HTTPException(400, f"the body is not {charset} text; send UTF-8") from error
+
+
+def _guessed(raw: bytes) -> Body:
+    text = _decoded(raw, "utf-8")
+    try:
+        return Body(raw, parse_json(text), False)
+    except HTTPException:
+        return Body(raw, text, True)
+
+
+def _form(text: str) -> Json:
+    if text.lstrip().startswith("{"):
+        raise HTTPException(
+            415, "the body looks like JSON and is sent as a form; add the header Content-Type: application/json"
+        )
+    try:
+        pairs = parse_qsl(text, keep_blank_values=True, max_num_fields=_MOST_FIELDS, errors="strict")
+    except UnicodeError as error:
+        raise HTTPException(400, "the form is not UTF-8 text") from error
+    except ValueError as error:
+        raise HTTPException(400, f"the form has more than {_MOST_FIELDS} fields") from error
+    return gathered(pairs)
+
+
+def gathered(pairs: list[tuple[str, str]]) -> dict[str, Json]:
+    """Names with their values; a name that comes more than once has a list."""
+    values: dict[str, list[str]] = {}
+    for name, value in pairs:
+        values.setdefault(name, []).append(value)
+    return {name: found[0] if len(found) == 1 else found for name, found in values.items()}
+
+
+async def _multipart(request: Request, raw: bytes) -> Json:
+    async def once() -> AsyncGenerator[bytes, None]:
+        yield raw
+
+    try:
+        form = await MultiPartParser(
+            request.headers, once(), max_fields=_MOST_FIELDS, max_part_size=len(raw) + 1
+        ).parse()
+    except (MultiPartException, KeyError, UnicodeError, LookupError) as error:
+        raise HTTPException(400, f"the form cannot be read: {error}") from error
+    pairs: list[tuple[str, str]] = []
+    for name, value in form.multi_items():
+        if isinstance(value, UploadFile):
+            await form.close()
+            raise HTTPException(415, f"the form's field '{name}' is a file, and files cannot be taken yet")
+        pairs.append((name, value))
+    return gathered(pairs)
+
+
+def _no_constant(name: str) -> Json:
+    raise ValueError(f"{name} is no JSON number")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"the number {text[:30]} is too large")
+    return number

@@ -1,0 +1,157 @@
+"""``/v1/flows/{id}/runs`` and ``/v1/runs``."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from datetime import datetime
+from typing import Annotated, Any, Literal
+from urllib.parse import quote
+
+from fastapi import APIRouter, Header, Query, Response
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from orchestrator.client import Client, RunCancelled, RunFailed, RunInfo
+from orchestrator.errors import Unavailable
+from orchestrator.gateway.webhooks import Started
+
+Status = Literal["running", "completed", "failed", "cancelled", "terminated", "timed_out", "paused"]
+_RESULT_SECONDS = 5.0
+
+
+class StartRun(BaseModel):
+    """What a run is started with."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    inputs: dict[str, Any] = Field(default={}, description="One member per declared input")
+    version: str | None = Field(None, description="A published version; without it the current one")
+    run_id: str | None = Field(None, min_length=1, max_length=500, description="Made up without it")
+    until: str | None = Field(None, description="End after this step, with its output")
+
+    @field_validator("inputs")
+    @classmethod
+    def _sendable(cls, inputs: dict[str, Any]) -> dict[str, Any]:
+        try:
+            json.dumps(inputs, ensure_ascii=False, allow_nan=False).encode()
+        except UnicodeEncodeError as error:
+            raise ValueError("holds half of a character (a lone surrogate)") from error
+        return inputs
+
+
+class RunSummary(BaseModel):
+    """A run in a list."""
+
+    id: str
+    flow: str
+    version: str | None = Field(description="Null for a run that another Temporal client started bare")
+    status: str
+    started_at: datetime
+    finished_at: datetime | None
+
+
+class RunList(BaseModel):
+    runs: list[RunSummary]
+
+
+class RunDetail(RunSummary):
+    """A run with what its worker tells."""
+
+    state: dict[str, Any] | None = Field(
+        None, description="Records by step path, vars, open waits, warnings; null while no worker answers"
+    )
+    state_problem: str | None = Field(None, description="Why there is no state")
+    result: Any = Field(None, description="The output of a completed run")
+    error: dict[str, Any] | None = Field(None, description="The error record of a failed run")
+
+
+class CancelRun(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    reason: str | None = Field(None, max_length=1000)
+
+
+class CancelAccepted(BaseModel):
+    run_id: str
+    accepted: bool = True
+
+
+def router(client: Client) -> APIRouter:
+    """The operations on runs."""
+    api = APIRouter(prefix="/v1", tags=["runs"])
+
+    @api.post(
+        "/flows/{flow}/runs",
+        status_code=202,
+        operation_id="startRun",
+        summary="Start a run",
+    )
+    async def start(
+        flow: str,
+        response: Response,
+        body: StartRun | None = None,
+        idempotency_key: Annotated[str | None, Header(description="The same key starts one run")] = None,
+    ) -> Started:
+        given = body or StartRun()
+        run = await client.start(
+            flow,
+            given.inputs,
+            version=given.version,
+            run_id=given.run_id,
+            until=given.until,
+            idempotency_key=idempotency_key or None,
+        )
+        response.headers["Location"] = f"/v1/runs/{quote(run.id)}"
+        response.headers["X-Run-Id"] = quote(run.id)
+        return Started(run_id=run.id, flow=run.flow or flow, version=run.version)
+
+    @api.get("/runs", operation_id="listRuns", summary="List recent runs, newest first")
+    async def list_runs(
+        flow: str | None = None,
+        status: Status | None = None,
+        limit: Annotated[int, Query(ge=1, le=1000)] = 50,
+    ) -> RunList:
+        return RunList(runs=[_summary(info) for info in await client.runs(flow, status, limit)])
+
+    @api.get("/runs/{run_id:path}", operation_id="getRun", summary="Look at a run, step by step")
+    async def show(run_id: str) -> RunDetail:
+        run = client.run(run_id)
+        info = await run.info()
+        detail = RunDetail(**asdict(info))
+        try:
+            detail.state = await run.state()
+            detail.status = _refined(info.status, detail.state)
+        except Unavailable as error:
+            detail.state_problem = str(error)
+        if info.status in ("completed", "failed"):
+            try:
+                detail.result = await run.result(_RESULT_SECONDS)
+            except RunFailed as error:
+                detail.error = error.error
+            except (RunCancelled, TimeoutError):
+                pass
+        return detail
+
+    @api.post(
+        "/runs/{run_id:path}/cancel",
+        status_code=202,
+        operation_id="cancelRun",
+        summary="Ask a run to stop; it cleans up first",
+    )
+    async def cancel(run_id: str, body: CancelRun | None = None) -> CancelAccepted:
+        await client.run(run_id).cancel(body.reason if body else None)
+        return CancelAccepted(run_id=run_id)
+
+    return api
+
+
+def _summary(info: RunInfo) -> RunSummary:
+    return RunSummary(**asdict(info))
+
+
+def _refined(status: str, state: dict[str, Any]) -> str:
+    """The run's own word where it says more than Temporal's: waiting, timed_out."""
+    told = state.get("status")
+    if (status, told) in (("running", "waiting"), ("failed", "timed_out")):
+        return str(told)
+    return status
