@@ -20,7 +20,7 @@ from orchestrator.steps.attempt import StepInterceptor
 from orchestrator.steps.context import Resources
 from orchestrator.steps.function import discover
 from orchestrator.steps.registry import function_activities, step_activities
-from orchestrator.steps.resolve import resolve_activity
+from orchestrator.steps.resolve import cancel_run, resolve_activity
 from orchestrator.store.database import Store
 from orchestrator.telemetry import ensure_search_attributes
 
@@ -76,11 +76,14 @@ class FlowWorker:
             self._client,
             task_queue=self._settings.task_queue,
             workflows=[FlowWorkflow],
-            activities=[*step_activities(), *function_activities(functions), resolve],
+            activities=[*step_activities(), *function_activities(functions), resolve, cancel_run],
             activity_executor=self._threads,
             # No user code runs in the workflow; tests hold its determinism (ENGINE §9). 10 ms of CPU per run less.
             workflow_runner=UnsandboxedWorkflowRunner(),
-            interceptors=[HeaderInterceptor(), StepInterceptor(self._settings, self._project, self._resources)],
+            interceptors=[
+                HeaderInterceptor(),
+                StepInterceptor(self._settings, self._project, self._resources),
+            ],
             max_cached_workflows=CACHED_RUNS,
             sticky_queue_schedule_to_start_timeout=timedelta(seconds=2),
             graceful_shutdown_timeout=timedelta(seconds=5),

@@ -23,7 +23,7 @@ from orchestrator.engine.program import Program, program_of
 from orchestrator.engine.tasks import Tasks, Waits
 from orchestrator.engine.together import within
 from orchestrator.expressions import ExpressionError
-from orchestrator.spec.call import RESOLVE_FLOW
+from orchestrator.spec.call import CANCEL_RUN, RESOLVE_FLOW
 from orchestrator.spec.definition import Envelope, Json, Node, envelope_from_json
 
 STATUS = SearchAttributeKey.for_keyword("OrchestratorStatus")
@@ -103,13 +103,10 @@ class FlowWorkflow:
                 schedule_to_close_timeout=timedelta(minutes=5),
                 retry_policy=RetryPolicy(maximum_interval=timedelta(seconds=10)),
             )
-        except ActivityError as error:
+        except (ActivityError, ApplicationError) as error:
             if is_cancelled_exception(error):
                 raise
-            cause = error.cause
-            kind = cause.type if isinstance(cause, ApplicationError) and cause.type else "unavailable"
-            message = cause.message if isinstance(cause, ApplicationError) else "the flow could not be resolved in time"
-            raise StepFailed({"type": kind, "message": message, "attempts": 1, "retryable": False}) from error
+            raise StepFailed(_unresolved(error)) from error
         return envelope
 
     def _prepare(self, envelope: Envelope, program: Program) -> Running:
@@ -194,10 +191,12 @@ class FlowWorkflow:
             raise _flow_failure(running, "output", error) from error
 
     async def _cancel_self(self) -> NoReturn:
-        """End as cancelled from within: Temporal knows a cancelled run only by a request from outside."""
-        info = workflow.info()
+        """End as cancelled from within. Temporal knows a cancelled run only by a request from outside, and refuses
+        one that a workflow sends to itself, so a local activity sends it."""
         self._finish("cancelled", None)
-        await workflow.get_external_workflow_handle(info.workflow_id, run_id=info.run_id).cancel()
+        await workflow.execute_local_activity(
+            CANCEL_RUN, start_to_close_timeout=timedelta(seconds=10), schedule_to_close_timeout=timedelta(minutes=5)
+        )
         await asyncio.get_running_loop().create_future()
         raise AssertionError("a cancelled run went on")
 
@@ -306,6 +305,15 @@ def _scope(envelope: Envelope, root: str) -> dict[str, Json]:
             "root": root,
         },
     }
+
+
+def _unresolved(error: ActivityError | ApplicationError) -> ErrorRecord:
+    """Why a bare start found no definition. A local activity's failure arrives with or without its wrapper."""
+    cause = error.cause if isinstance(error, ActivityError) else error
+    if isinstance(cause, ApplicationError):
+        return {"type": cause.type or "error", "message": cause.message, "attempts": 1, "retryable": False}
+    message = "the flow could not be resolved in time: the worker did not reach its store"
+    return {"type": "unavailable", "message": message, "attempts": 1, "retryable": False}
 
 
 def _flow_failure(running: Running, key: str, error: ExpressionError) -> StepFailed:

@@ -16,6 +16,9 @@ HEADER = "orchestrator"
 RESOLVE_FLOW = "resolve-flow"
 """Local activity: builds the envelope of a run that was started bare. Arguments: flow id, body, workflow id."""
 
+CANCEL_RUN = "cancel-run"
+"""Local activity: asks Temporal to cancel the run it belongs to."""
+
 CLOSE_TASK = "close-task"
 """Activity: writes a human task's end into the store."""
 

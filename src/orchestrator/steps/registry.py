@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import importlib
 import pkgutil
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from types import ModuleType
@@ -21,7 +21,6 @@ from orchestrator.spec.base import ActConfig
 from orchestrator.spec.call import CLOSE_TASK
 from orchestrator.steps import human_task
 from orchestrator.steps.attempt import current_step
-from orchestrator.steps.context import StepContext
 from orchestrator.steps.function import Function, invoke_arguments
 
 Json = Any
@@ -41,7 +40,9 @@ class StepType:
 @lru_cache(maxsize=1)
 def step_types() -> Mapping[str, StepType]:
     """Every act step type this release executes: the modules of this package that have TYPE, CONFIG and ``run``."""
-    modules = [importlib.import_module(f"{package.__name__}.{found.name}") for found in pkgutil.iter_modules(package.__path__)]
+    modules = [
+        importlib.import_module(f"{package.__name__}.{found.name}") for found in pkgutil.iter_modules(package.__path__)
+    ]
     types = [_step_type(module) for module in modules if hasattr(module, "TYPE")]
     return {step.name: step for step in types}
 
@@ -102,11 +103,9 @@ def _function_activity(name: str, function: Function) -> Activity:
 
 def _unknown(names: list[str]) -> Activity:
     @activity.defn(dynamic=True)
-    async def unknown(args: list[RawValue]) -> None:
+    async def unknown(args: Sequence[RawValue]) -> None:
         _refuse(activity.info().activity_type, names)
 
-    # The SDK checks the annotation of a dynamic activity by identity.
-    unknown.__annotations__["args"] = list[RawValue]
     return unknown
 
 
@@ -119,5 +118,3 @@ def _refuse(handler: str, names: list[str]) -> NoReturn:
         f"no function '{handler}' in activities/; there: {known}.{meant} Write it with @activity.defn, or give the "
         "step the task_queue of the worker that serves it.",
     )
-
-

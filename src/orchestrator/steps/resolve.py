@@ -1,4 +1,5 @@
-"""The local activity that gives a bare start its envelope: any Temporal client in any language can start a run."""
+"""The engine's two local activities: one gives a bare start its envelope, so that any Temporal client in any language
+can start a run; the other cancels the run it belongs to."""
 
 from __future__ import annotations
 
@@ -11,7 +12,7 @@ from temporalio.exceptions import ApplicationError
 from orchestrator import admission
 from orchestrator.errors import OrchestratorError, Unavailable
 from orchestrator.settings import Settings
-from orchestrator.spec.call import RESOLVE_FLOW
+from orchestrator.spec.call import CANCEL_RUN, RESOLVE_FLOW
 from orchestrator.spec.definition import envelope_to_json
 from orchestrator.spec.project import Project
 from orchestrator.store.database import Store
@@ -35,3 +36,11 @@ def resolve_activity(
         return envelope_to_json(envelope)
 
     return resolve_flow
+
+
+@activity.defn(name=CANCEL_RUN)
+async def cancel_run() -> None:
+    """Ask Temporal to cancel the run this belongs to. Asking twice changes nothing."""
+    info = activity.info()
+    handle = activity.client().get_workflow_handle(info.workflow_id or "", run_id=info.workflow_run_id)
+    await handle.cancel()

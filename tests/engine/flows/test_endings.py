@@ -30,7 +30,7 @@ async def test_return_ends_the_run_from_inside_and_stops_what_runs_beside_it(wor
               steps:
                 - {id: nap, type: wait, config: {duration: 300ms}}
                 - {id: out, type: return, config: {output: {done: true}}}
-      - {id: never, type: function, config: {handler: echo, params: 1}}
+      - {id: never, type: function, config: {handler: echo, args: [1]}}
     """
     assert await workbench.run(flow) == {"done": True}
     assert [call.split()[0] for call in workbench.calls()] == ["start", "cancelled"]
@@ -86,7 +86,7 @@ async def test_a_run_timeout_runs_fallback(skipping: Workbench) -> None:
     id: t2
     timeout: 1h
     steps: [{id: w, type: wait, config: {duration: 2h}}]
-    error_handling: {fallback: [{id: tell, type: function, config: {handler: echo, params: "{{ error.type }}"}}]}
+    error_handling: {fallback: [{id: tell, type: function, config: {handler: echo, args: ["{{ error.type }}"]}}]}
     """
     await skipping.failure(flow)
     assert skipping.calls() == ["echo run_timeout"]

@@ -87,13 +87,13 @@ async def test_an_attempt_timeout_is_counted_as_written(workbench: Workbench) ->
     assert workbench.calls() == ["start hang", "cancelled hang"] * 2
 
 
-async def test_a_queue_without_workers_fails_instead_of_hanging(skipping: Workbench) -> None:
+async def test_a_queue_without_workers_fails_instead_of_hanging(workbench: Workbench) -> None:
     flow = """
     id: nobody
     steps:
-      - {id: lost, type: function, timeout: {total: 1h}, config: {handler: anything, task_queue: no-such-queue}}
+      - {id: lost, type: function, timeout: {total: 1s}, config: {handler: anything, task_queue: no-such-queue}}
     """
-    error = await skipping.failure(flow)
+    error = await workbench.failure(flow)
     assert error["type"] == "step_timeout"
     assert "worker" in error["message"]
 
@@ -113,7 +113,7 @@ async def test_a_control_steps_timeout_bounds_the_whole_block(workbench: Workben
 
 
 async def test_an_unknown_function_fails_once_and_names_the_nearest(workbench: Workbench) -> None:
-    error = await workbench.failure("id: unknown\nsteps: [{id: a, type: function, config: {handler: ecko, params: 1}}]")
+    error = await workbench.failure("id: unknown\nsteps: [{id: a, type: function, config: {handler: ecko, args: [1]}}]")
     assert error["type"] == "unknown_function"
     assert "'echo'" in error["message"]
     assert error["attempts"] == 1
@@ -122,7 +122,7 @@ async def test_an_unknown_function_fails_once_and_names_the_nearest(workbench: W
 async def test_a_bug_in_user_code_is_named_and_retried(workbench: Workbench) -> None:
     flow = """
     id: bug
-    steps: [{id: a, type: function, retry: {max_attempts: 2, initial_interval: 10ms}, config: {handler: broken, params: 1}}]
+    steps: [{id: a, type: function, retry: {max_attempts: 2, initial_interval: 10ms}, config: {handler: broken, args: [1]}}]
     """
     error = await workbench.failure(flow)
     assert (error["type"], error["message"], error["attempts"]) == ("ValueError", "a bug in user code", 2)
@@ -153,8 +153,8 @@ async def test_fallback_and_finally_run_and_do_not_hide_the_error(workbench: Wor
     id: fallbacks
     steps: [{id: a, type: fail, config: {type: boom, message: m}}]
     error_handling:
-      fallback: [{id: tell, type: function, config: {handler: echo, params: "{{ error.type }}"}}]
-      finally: [{id: clean, type: function, config: {handler: echo, params: cleaned}}]
+      fallback: [{id: tell, type: function, config: {handler: echo, args: ["{{ error.type }}"]}}]
+      finally: [{id: clean, type: function, config: {handler: echo, args: [cleaned]}}]
     """
     assert (await workbench.failure(flow))["type"] == "boom"
     assert workbench.calls() == ["echo boom", "echo cleaned"]
@@ -164,7 +164,7 @@ async def test_finally_runs_after_success_too(workbench: Workbench) -> None:
     flow = """
     id: after-success
     steps: [{id: a, type: transform, config: {value: 1}}]
-    error_handling: {finally: [{id: clean, type: function, config: {handler: echo, params: cleaned}}]}
+    error_handling: {finally: [{id: clean, type: function, config: {handler: echo, args: [cleaned]}}]}
     """
     assert await workbench.run(flow) == 1
     assert workbench.calls() == ["echo cleaned"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ async def test_a_secret_reaches_the_step_and_nothing_else(temporal: Client, tmp_
     id: secretive
     steps:
       - {id: a, type: function, config: {handler: reveal, params: {token: "Bearer {{ secrets.API }}"}}}
-      - {id: b, type: function, on_error: continue, retry: none, config: {handler: fail_with, params: "{{ secrets.API }}"}}
+      - {id: b, type: function, on_error: continue, retry: none, config: {handler: fail_with, args: ["{{ secrets.API }}"]}}
     output: "{{ steps.a.output }}"
     """
     async with open_workbench(temporal, tmp_path, secrets={"API": SECRET}) as bench:
@@ -34,8 +35,8 @@ async def test_data_that_looks_like_a_template_is_never_evaluated(temporal: Clie
     id: injection
     inputs: {text: string}
     steps:
-      - {id: a, type: function, config: {handler: echo, params: "{{ inputs.text }}"}}
-      - {id: b, type: function, config: {handler: echo, params: "said {{ steps.a.output }}"}}
+      - {id: a, type: function, config: {handler: echo, args: ["{{ inputs.text }}"]}}
+      - {id: b, type: function, config: {handler: echo, args: ["said {{ steps.a.output }}"]}}
     """
     async with open_workbench(temporal, tmp_path, secrets={"API": SECRET}) as bench:
         assert await bench.run(flow, {"text": "{{ secrets.API }}"}) == "said {{ secrets.API }}"
@@ -43,14 +44,14 @@ async def test_data_that_looks_like_a_template_is_never_evaluated(temporal: Clie
 
 async def test_a_missing_secret_fails_the_step_and_names_the_variable(workbench: Workbench) -> None:
     error = await workbench.failure(
-        'id: m\nsteps: [{id: a, type: function, config: {handler: reveal, params: "{{ secrets.NOPE }}"}}]'
+        'id: m\nsteps: [{id: a, type: function, config: {handler: reveal, args: ["{{ secrets.NOPE }}"]}}]'
     )
     assert error["type"] == "missing_secret"
     assert "ORCHESTRATOR_SECRET_NOPE" in error["message"]
 
 
 async def test_five_steps_leave_as_many_events_as_five_hand_written_activities(workbench: Workbench) -> None:
-    steps = "\n".join(f"  - {{id: s{n}, type: function, config: {{handler: echo, params: {n}}}}}" for n in range(5))
+    steps = "\n".join(f"  - {{id: s{n}, type: function, config: {{handler: echo, args: [{n}]}}}}" for n in range(5))
     handle = await workbench.start(f"id: five\nsteps:\n{steps}")
     await handle.result()
     # Start and end, and for each step: scheduled, started, completed, and the workflow task's three.
@@ -72,15 +73,15 @@ async def test_expressions_and_branches_add_no_events(workbench: Workbench) -> N
 
 
 async def test_summaries_name_the_steps_and_details_tell_the_progress(workbench: Workbench) -> None:
-    flow = "id: shown\nsteps: [{id: a, name: 인사, type: function, config: {handler: echo, params: 1}}, {id: w, type: human-task, config: {assignee: x}}]"
+    flow = "id: shown\nsteps: [{id: a, name: 인사, type: function, config: {handler: echo, args: [1]}}, {id: w, type: human-task, config: {assignee: x}}]"
     handle = await workbench.start(flow)
     await workbench.waiting(handle, "w")
     summaries = [
-        event.user_metadata.summary.data.decode()
+        json.loads(event.user_metadata.summary.data)
         for event in await events(handle)
         if event.event_type == EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED
     ]
-    assert summaries == ['"인사"', '"w"']
+    assert summaries == ["인사", "w"]
     metadata: WorkflowMetadata = await handle.query("__temporal_workflow_metadata", result_type=WorkflowMetadata)
     assert "1 completed" in metadata.current_details
     assert "`w`" in metadata.current_details

@@ -9,7 +9,7 @@ id: sequence
 inputs: {name: string}
 vars: {greeting: "hello {{ inputs.name }}"}
 steps:
-  - {id: first, type: function, config: {handler: echo, params: "{{ vars.greeting }}"}}
+  - {id: first, type: function, config: {handler: echo, args: ["{{ vars.greeting }}"]}}
   - {id: shape, type: transform, config: {value: {text: "{{ steps.first.output }}!", n: "{{ 1 + 1 }}"}}}
   - {id: keep, type: set, config: {greeting: "{{ steps.shape.output.text | upper }}"}}
 output: {said: "{{ vars.greeting }}", n: "{{ steps.shape.output.n }}"}
@@ -71,7 +71,7 @@ async def test_parallel_gives_an_object_of_its_branches(workbench: Workbench) ->
         config:
           branches:
             - {id: a, type: function, config: {handler: slow, params: {seconds: 0.4}}}
-            - {id: b, type: function, config: {handler: echo, params: 2}}
+            - {id: b, type: function, config: {handler: echo, args: [2]}}
             - {id: c, type: transform, if: "false", config: {value: 3}}
     output: {out: "{{ steps.both.output }}", order: "{{ steps.both.finished }}"}
     """
@@ -127,7 +127,7 @@ async def test_finish_all_lets_the_others_end_and_fails_with_every_error(workben
 
 async def test_three_hundred_branches_stay_within_the_budget_of_a_workflow_task(workbench: Workbench) -> None:
     branches = "\n".join(
-        f"      - {{id: b{n}, type: function, config: {{handler: echo, params: {n}}}}}" for n in range(300)
+        f"      - {{id: b{n}, type: function, config: {{handler: echo, args: [{n}]}}}}" for n in range(300)
     )
     handle = await workbench.start(
         "id: wide\nsteps:\n  - id: p\n    type: parallel\n    config:\n      branches:\n"
@@ -163,7 +163,7 @@ async def test_activity_ids_are_journal_paths(workbench: Workbench) -> None:
               type: condition
               config:
                 if: "true"
-                then: [{id: yes-step, type: function, config: {handler: echo, params: 1}}]
+                then: [{id: yes-step, type: function, config: {handler: echo, args: [1]}}]
     """
     handle = await workbench.start(flow)
     await handle.result()
