@@ -68,8 +68,13 @@ def show_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str
 
 def _cell(value: Any) -> str:
     if isinstance(value, datetime):
-        return value.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+        return moment(value)
     return "" if value is None else str(value)
+
+
+def moment(instant: datetime) -> str:
+    """An instant in the person's own zone, to the second."""
+    return instant.astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
 def say_problems(problems: Iterable[Problem]) -> None:

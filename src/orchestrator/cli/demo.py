@@ -13,9 +13,10 @@ from typing import Any
 import httpx
 
 from orchestrator.cli import progress
-from orchestrator.cli.console import say, say_problems, show, show_table
+from orchestrator.cli.console import moment, say, say_problems, show, show_table
 from orchestrator.client import Run
-from orchestrator.devserver import Stack, die_with_parent, free_port, port_is_free
+from orchestrator.devserver.stack import Stack
+from orchestrator.devserver.temporal import die_with_parent, free_port, port_is_free
 from orchestrator.errors import Problem, Unavailable
 from orchestrator.settings import Settings
 
@@ -128,7 +129,8 @@ async def _watch(stack: Stack, run: Run) -> dict[str, Json]:
 async def _answer(stack: Stack, run: Run, wait: dict[str, Json]) -> None:
     for task in await stack.client.tasks(run_id=run.id):
         say(f"\n  a person has to decide: {task.title}", "cyan")
-        say(f"  for {task.assignee or task.group}, until {task.deadline}", "dim")
+        until = f", until {moment(task.deadline)}" if task.deadline else ""
+        say(f"  for {task.assignee or task.group}{until}", "dim")
     say(f"  temporal signal {wait['step']}  {json.dumps(DECISION, ensure_ascii=False)}\n", "cyan")
     await run.signal(wait["step"], DECISION)
 

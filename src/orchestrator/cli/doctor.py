@@ -11,7 +11,8 @@ from typing import Any, Literal
 
 from temporalio.api.workflowservice.v1 import GetSystemInfoRequest, ListWorkflowExecutionsRequest
 
-from orchestrator.devserver import connected, find_temporal, port_is_free
+from orchestrator.devserver.connect import connected
+from orchestrator.devserver.temporal import find_temporal, port_is_free
 from orchestrator.errors import OrchestratorError, Unavailable
 from orchestrator.settings import Settings
 from orchestrator.spec.project import load_project
@@ -19,6 +20,7 @@ from orchestrator.store.database import Store
 from orchestrator.telemetry import SEARCH_ATTRIBUTES, ensure_search_attributes
 
 Verdict = Literal["ok", "note", "fail"]
+MARKS: dict[Verdict, str] = {"ok": "✓", "note": "·", "fail": "✗"}
 _SHOWN_PACKAGES = ("temporalio", "anthropic", "mcp", "fastapi")
 
 
@@ -39,7 +41,7 @@ async def examine(settings: Settings) -> list[Finding]:
     """Everything ``doctor`` looks at, in the order one would look. Never raises for what it finds."""
     findings = [*_versions(), _binary(settings), *_ports(settings), _key(settings), _project(settings)]
     findings.append(await _looked("store", lambda: _store(settings)))
-    temporal = await _looked("temporal", lambda: _temporal(settings))
+    temporal = await _looked("Temporal", lambda: _temporal(settings))
     findings.append(temporal)
     if temporal.verdict == "ok":
         findings.append(await _looked("search attributes", lambda: _search_attributes(settings)))

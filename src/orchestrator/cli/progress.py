@@ -53,7 +53,12 @@ async def follow(run: Run, told: Told, waits: Callable[[Record], bool] = lambda 
 
 def in_order(records: dict[str, Record]) -> list[tuple[str, Record]]:
     """Paths and records as they happened; a step before what lies inside it. JSON does not keep the order."""
-    return sorted(records.items(), key=lambda entry: (entry[1].get("started_at") or "", entry[0]))
+
+    def when(entry: tuple[str, Record]) -> tuple[str, int, str, str]:
+        path, record = entry
+        return record.get("started_at") or "", path.count("/"), record.get("finished_at") or "9", path
+
+    return sorted(records.items(), key=when)
 
 
 def duration(record: Record) -> str:

@@ -14,7 +14,7 @@ from orchestrator import admission
 from orchestrator.cli import progress
 from orchestrator.cli.console import FAILED, InputUnusable, run, say, show, show_json, show_table
 from orchestrator.client import Run, RunCancelled, RunFailed
-from orchestrator.devserver import Parts, connected
+from orchestrator.devserver.connect import Parts, connected
 from orchestrator.settings import Settings
 from orchestrator.spec.loading import load_flow_file
 from orchestrator.store.flows import FlowVersion

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from orchestrator.cli.console import InputUnusable, run, show, show_json, show_table
-from orchestrator.devserver import connected
+from orchestrator.devserver.connect import connected
 from orchestrator.settings import Settings
 from orchestrator.store.tasks import Status
 

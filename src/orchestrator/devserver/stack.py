@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
 
 from orchestrator import admission
 from orchestrator.client import Client
+from orchestrator.devserver.connect import Parts, connected
 from orchestrator.devserver.serve import HttpServer
 from orchestrator.devserver.temporal import TemporalServer
 from orchestrator.devserver.watch import watch
 from orchestrator.errors import FlowInvalid, OrchestratorError, Problem
 from orchestrator.gateway.app import create_app
 from orchestrator.settings import Settings
-from orchestrator.spec.project import Project, load_project
-from orchestrator.store.database import Store
 from orchestrator.telemetry import SEARCH_ATTRIBUTES
 from orchestrator.worker import FlowWorker
 
@@ -33,43 +31,6 @@ class Teller(Protocol):
 
     def problems(self, problems: Sequence[Problem]) -> None:
         """Findings in flow files or orchestrator.yaml; the stack goes on with what it had."""
-
-
-class CurrentProject:
-    """The project as its file was last read without problems. Called by whoever needs it at that moment."""
-
-    def __init__(self, root: Path) -> None:
-        self._root = root
-        self._project = load_project(root)
-
-    def __call__(self) -> Project:
-        return self._project
-
-    def read_again(self) -> None:
-        """Take the file as it is now. Raises FlowInvalid and keeps what was there."""
-        self._project = load_project(self._root)
-
-
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """What every long-running verb is made of."""
-
-    store: Store
-    client: Client
-    project: CurrentProject
-
-
-@contextlib.asynccontextmanager
-async def connected(settings: Settings, *, eager: bool = False) -> AsyncIterator[Parts]:
-    """Store, Temporal connection and project, opened in this order and closed in the other. ``eager``: a worker will
-    share the connection. Raises OrchestratorError."""
-    project = CurrentProject(settings.project_dir)
-    store = await Store.open(settings.store)
-    try:
-        async with await Client.connect(settings, store=store, project=project, eager=eager) as client:
-            yield Parts(store, client, project)
-    finally:
-        await store.aclose()
 
 
 class Stack:

@@ -1,0 +1,46 @@
+"""Running products, for the tests that need one."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from tests.e2e.product import Product, copy_project
+
+
+@pytest.fixture
+def launch(tmp_path: Path) -> Iterator[Callable[..., Product]]:
+    """``launch(verb, **environment)``: a product in a copy of this project, stopped after the test."""
+    folder = copy_project(tmp_path)
+    started: list[Product] = []
+
+    def start(verb: str = "up", **environment: str) -> Product:
+        started.append(Product(folder, verb, **environment))
+        return started[-1]
+
+    yield start
+    for product in started:
+        product.stop()
+
+
+@pytest.fixture(scope="session")
+def claude_url() -> Iterator[str]:
+    """URL of a Claude stand-in in its own process."""
+    command = [sys.executable, "-m", "orchestrator.testing.claude_stand_in", "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        yield process.stdout.readline().strip()
+        process.terminate()
+
+
+@pytest.fixture(scope="session")
+def product(tmp_path_factory: pytest.TempPathFactory, claude_url: str) -> Iterator[Product]:
+    """One running ``orchestrator up`` for the tests that only use it."""
+    folder = copy_project(tmp_path_factory.mktemp("project"))
+    running = Product(folder, ANTHROPIC_API_KEY="stand-in", ANTHROPIC_BASE_URL=claude_url)
+    running.wait_for("ready")
+    yield running
+    running.stop()

@@ -1,0 +1,84 @@
+"""A whole product in its own process, on free ports, in a copy of this project."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from orchestrator.devserver.temporal import free_port
+from orchestrator.settings import Settings
+
+ROOT = Path(__file__).resolve().parents[2]
+READY_SECONDS = 60.0
+STOP_SECONDS = 30.0
+
+
+class Product:
+    """A verb running in a process of its own; what it says on stderr is kept in a file."""
+
+    def __init__(self, folder: Path, verb: str = "up", **environment: str) -> None:
+        ports = {f"ORCHESTRATOR_{name}": str(free_port()) for name in ("PORT", "TEMPORAL_PORT", "TEMPORAL_UI_PORT")}
+        inherited = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("ORCHESTRATOR_", "TEMPORAL_", "ANTHROPIC_"))
+        }
+        self.folder = folder
+        self.environment = inherited | ports | {"ORCHESTRATOR_PROJECT_DIR": str(folder)} | environment
+        self.settings = Settings.from_environment(self.environment)
+        self.log = folder / f"{verb}-{self.environment['ORCHESTRATOR_PORT']}.log"
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "orchestrator", verb], env=self.environment, stdout=log, stderr=log
+            )
+
+    def said(self) -> str:
+        """Everything it wrote so far."""
+        return self.log.read_text(encoding="utf-8", errors="replace")
+
+    def wait_for(self, text: str, seconds: float = READY_SECONDS) -> None:
+        """Until ``text`` was written; fails with what was written instead."""
+        deadline = time.monotonic() + seconds
+        while text not in self.said():
+            if self.process.poll() is not None and text not in self.said():
+                pytest.fail(f"it ended with {self.process.returncode} and never said {text!r}:\n{self.said()}")
+            if time.monotonic() > deadline:
+                pytest.fail(f"it did not say {text!r} within {seconds:g} s:\n{self.said()}")
+            time.sleep(0.05)
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """Send a signal and wait for the end; the exit code."""
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        try:
+            return self.process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            pytest.fail(f"it did not stop within {STOP_SECONDS:g} s:\n{self.said()}")
+
+    def cli(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Another verb with the same settings."""
+        return subprocess.run(
+            [sys.executable, "-m", "orchestrator", *arguments],
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+
+
+def copy_project(folder: Path) -> Path:
+    """This repository's flows, functions and project file, in a folder of its own."""
+    shutil.copy(ROOT / "orchestrator.yaml", folder)
+    for name in ("workflows", "activities"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    return folder

@@ -1,0 +1,122 @@
+"""``orchestrator up``: one command, one process group, files followed, nothing left behind."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+from collections.abc import Callable
+
+import httpx
+import pytest
+from tests.e2e.product import Product
+from tests.e2e.test_demo import children_of, is_alive
+
+BROKEN = "id: hello\nsteps:\n  - id: greet\n    type: functon\n    config: {handler: greet}\n"
+SLOW = """
+id: slow
+steps:
+  - id: pause
+    type: wait
+    config: {duration: 3s}
+output: done
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_stops_everything_and_is_no_error(launch: Callable[..., Product], number: signal.Signals) -> None:
+    product = launch()
+    product.wait_for("ready")
+    group = children_of(product.process.pid)
+    assert product.stop(number) == 0, product.said()
+    assert "Traceback" not in product.said() and "error" not in product.said()
+    assert [pid for pid in group if is_alive(pid)] == []
+
+
+def test_a_killed_process_takes_its_temporal_server_with_it(launch: Callable[..., Product]) -> None:
+    product = launch()
+    product.wait_for("ready")
+    group = children_of(product.process.pid)
+    assert group
+    product.stop(signal.SIGKILL)
+    deadline = time.monotonic() + 10
+    while any(is_alive(pid) for pid in group):
+        assert time.monotonic() < deadline, "the Temporal server outlived us"
+        time.sleep(0.05)
+
+
+def test_a_run_goes_on_after_the_whole_product_was_killed(launch: Callable[..., Product]) -> None:
+    product = launch()
+    (product.folder / "workflows" / "slow.yaml").write_text(SLOW, encoding="utf-8")
+    product.wait_for("published flow slow")
+    product.wait_for("ready")
+    started = product.cli("run", "slow", "--run-id", "slow-1")
+    assert started.returncode == 0, started.stderr
+    product.stop(signal.SIGKILL)
+    ports = {name: value for name, value in product.environment.items() if name.endswith("_PORT")}
+    again = launch(**{name: value for name, value in ports.items() if name.startswith("ORCHESTRATOR_")})
+    again.wait_for("ready")
+    deadline = time.monotonic() + 30
+    while True:
+        shown = again.cli("runs", "show", "slow-1", "--json")
+        if shown.returncode == 0 and json.loads(shown.stdout)["status"] == "completed":
+            break
+        assert time.monotonic() < deadline, shown.stdout + shown.stderr
+
+
+def test_a_changed_flow_counts_at_once_and_a_broken_one_is_shown_and_left_alone(
+    launch: Callable[..., Product],
+) -> None:
+    product = launch()
+    product.wait_for("ready")
+    hello = product.folder / "workflows" / "hello.yaml"
+    good = hello.read_text(encoding="utf-8")
+    hello.write_text(good.replace("Good to see you.", "Welcome back."), encoding="utf-8")
+    product.wait_for("published flow hello 1.0.0+", 10)
+    ran = product.cli("run", "hello", "-i", "name=Ada", "--wait", "--json")
+    assert json.loads(ran.stdout)["result"] == {"text": "Hello, Ada! Welcome back."}
+
+    hello.write_text(BROKEN, encoding="utf-8")
+    product.wait_for("hello.yaml:4:11", 10)
+    product.wait_for("function", 10)
+    ran = product.cli("run", "hello", "-i", "name=Ada", "--wait", "--json")
+    assert json.loads(ran.stdout)["result"] == {"text": "Hello, Ada! Welcome back."}
+
+
+def test_a_broken_project_file_is_shown_and_the_last_good_one_stays(launch: Callable[..., Product]) -> None:
+    product = launch()
+    product.wait_for("ready")
+    (product.folder / "orchestrator.yaml").write_text("databses: {}\n", encoding="utf-8")
+    product.wait_for("orchestrator.yaml:1:1", 10)
+    assert httpx.get(f"{product.settings.gateway_url}/health", timeout=10).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "variable", ["ORCHESTRATOR_PORT", "ORCHESTRATOR_TEMPORAL_PORT", "ORCHESTRATOR_TEMPORAL_UI_PORT"]
+)
+def test_a_taken_port_is_one_sentence_that_names_the_variable(launch: Callable[..., Product], variable: str) -> None:
+    first = launch()
+    first.wait_for("ready")
+    second = launch(**{variable: first.environment[variable], "ORCHESTRATOR_STATE_DIR": ".other"})
+    assert second.process.wait(60) == 1
+    said = second.said().strip().splitlines()[-1]
+    assert variable in said and first.environment[variable] in said
+    assert "Traceback" not in second.said()
+
+
+def test_gateway_and_worker_as_processes_of_their_own_serve_a_run(launch: Callable[..., Product]) -> None:
+    embedded = launch()
+    embedded.wait_for("ready")
+    shared = {
+        "TEMPORAL_ADDRESS": embedded.settings.address,
+        "ORCHESTRATOR_STORE_URL": embedded.settings.store,
+        "ORCHESTRATOR_TASK_QUEUE": "orchestrator-apart",
+    }
+    worker, gateway = launch("worker", **shared), launch("gateway", **shared)
+    worker.wait_for("worker on task queue orchestrator-apart")
+    gateway.wait_for("gateway on http")
+    order = {"id": "A", "country": "KR", "lines": [{"sku": "book", "quantity": 1, "price": 5}]}
+    answer = httpx.post(f"{gateway.settings.gateway_url}/api/webhooks/orders", json={"order": order}, timeout=30)
+    assert answer.json()["decision"] == "accept", answer.text
+    assert worker.stop() == 0
+    assert gateway.stop() == 0
