@@ -36,6 +36,8 @@ TYPE = "mcp"
 CONFIG = McpConfig
 
 _BUSY = {502, 503, 504, 529}
+_NO_SUCH_PAGE = "Not Found"
+"""What the SDK says for a 404 whose body is not the protocol's."""
 _LASTING = {INVALID_PARAMS, INVALID_REQUEST, METHOD_NOT_FOUND}
 
 
@@ -88,7 +90,7 @@ async def _once(config: McpConfig, server: McpServer, pool: McpPool, answer: Htt
 
 
 async def _ask(connection: Connection, answer: HttpAnswer, use: Callable[[Client], Awaitable[T]]) -> T:
-    answer.status, answer.headers = 0, None
+    answer.status, answer.headers, answer.in_session = 0, None, False
     try:
         return await connection.call(use, answer)
     except MCPError as error:
@@ -191,7 +193,8 @@ def _protocol_error(server: str, error: MCPError, answer: HttpAnswer) -> StepErr
         return StepError("timeout", f"mcp.{server} did not answer in time; raise its timeout in orchestrator.yaml")
     if error.code == CONNECTION_CLOSED:
         return StepError("network_error", f"mcp.{server} closed the connection")
-    if answer.status >= 400:
+    explained = answer.status in (400, 404) and error.code in _LASTING and error.message != _NO_SUCH_PAGE
+    if answer.status >= 400 and not explained:
         return _http_error(server, answer)
     kind = TerminalError if error.code in _LASTING else StepError
     return kind("mcp_protocol_error", f"mcp.{server}: {error.message} ({error.code})", data={"code": error.code})

@@ -31,6 +31,8 @@ T = TypeVar("T")
 _STDERR_KEPT = 1_000_000
 _PAGES = 100
 _LAST_WORDS = 1.0
+_FAREWELL = 10.0
+"""Seconds a server has to take its leave."""
 _FIRST = asyncio.FIRST_COMPLETED
 
 
@@ -40,6 +42,13 @@ class HttpAnswer:
 
     status: int = 0
     headers: dict[str, str] | None = None
+    in_session: bool = False
+    """Whether the request named a session that an earlier answer had opened."""
+
+    @property
+    def session_lost(self) -> bool:
+        """Whether the server has forgotten the session, and so refused the call."""
+        return self.status == 404 and self.in_session
 
 
 _ANSWER: ContextVar[HttpAnswer | None] = ContextVar("orchestrator_mcp_answer", default=None)
@@ -118,7 +127,7 @@ class Connection:
                 # The answer may have arrived just before the end.
                 await asyncio.wait({calling}, timeout=_LAST_WORDS)
             if calling.done() and not calling.cancelled():
-                return self._answered(calling)
+                return self._answered(calling, answer)
             raise self._gone()
         finally:
             for task in (calling, ending):
@@ -128,8 +137,11 @@ class Connection:
             self._last_used = time.monotonic()
             self._trim_stderr()
 
-    def _answered(self, calling: asyncio.Future[T]) -> T:
+    def _answered(self, calling: asyncio.Future[T], answer: HttpAnswer) -> T:
         failure = calling.exception()
+        if isinstance(failure, MCPError) and answer.session_lost:
+            self._lost()
+            raise ServerGone(failure, unsent=True) from failure
         if isinstance(failure, MCPError) and failure.code == CONNECTION_CLOSED:
             self._lost()
             raise self._gone() from failure
@@ -161,7 +173,8 @@ class Connection:
         if self._owner is not None:
             if self._client is None:
                 self._owner.cancel()
-            await asyncio.wait({self._owner})
+            await asyncio.wait({self._owner}, timeout=_FAREWELL)
+            self._owner.cancel()
         if self._stderr is not None:
             self._stderr.close()
 
@@ -276,6 +289,7 @@ async def _remember(response: httpx2.Response) -> None:
     answer = _ANSWER.get()
     if answer is not None:
         answer.status = response.status_code
+        answer.in_session = "mcp-session-id" in response.request.headers
         answer.headers = {name.lower(): value for name, value in response.headers.items()}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import socket
 import sys
@@ -11,6 +12,9 @@ import uvicorn
 from mcp.server import MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
 from pydantic import BaseModel
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 server = MCPServer("test")
 
@@ -82,6 +86,35 @@ def greet(name: str) -> str:
     return f"Greet {name}."
 
 
+class OnlyHandshake:
+    """The same server as one of the years when every client began with ``initialize`` and kept a session."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] != "POST":
+            await self._app(scope, receive, send)
+            return
+        request = Request(scope, receive)
+        body = await request.body()
+        if b'"server/discover"' in body:
+            unknown = {"code": -32601, "message": "Method not found"}
+            answer = JSONResponse({"jsonrpc": "2.0", "id": json.loads(body)["id"], "error": unknown})
+            await answer(scope, receive, send)
+            return
+        sent = False
+
+        async def again() -> Message:
+            nonlocal sent
+            if sent:
+                return await receive()
+            sent = True
+            return {"type": "http.request", "body": body, "more_body": False}
+
+        await self._app(scope, again, send)
+
+
 def main() -> None:
     """Serve on stdio, or on a free port (or the one given) over HTTP."""
     if "--http" not in sys.argv:
@@ -91,8 +124,9 @@ def main() -> None:
     listener = socket.create_server(("127.0.0.1", port))
     sys.stdout.write(f"{listener.getsockname()[1]}\n")
     sys.stdout.flush()
-    stateless = "--stateless" in sys.argv
-    app = server.streamable_http_app(stateless_http=stateless, json_response=stateless)
+    app: ASGIApp = server.streamable_http_app()
+    if "--handshake" in sys.argv:
+        app = OnlyHandshake(app)
     config = uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=1)
     asyncio.run(uvicorn.Server(config).serve(sockets=[listener]))
 

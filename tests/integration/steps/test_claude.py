@@ -253,6 +253,22 @@ async def test_an_unreachable_api_is_a_network_error(make_context: MakeContext) 
     assert (caught.value.type, caught.value.retryable) == ("network_error", True)
 
 
+@pytest.mark.parametrize("said", [b"", b"HTTP/1.1 200 OK\r\ncontent-length: 500\r\n\r\n{", b"nonsense\r\n\r\n"])
+async def test_a_connection_that_breaks_is_a_network_error(make_context: MakeContext, said: bytes) -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(said)
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        context = make_context(settings={"anthropic_api_key": "k", "anthropic_base_url": url})
+        with pytest.raises(StepError) as caught:
+            await step.run(ClaudeConfig(prompt="Hi"), context)
+    assert (caught.value.type, caught.value.retryable) == ("network_error", True)
+
+
 async def test_cancelling_the_attempt_cancels_it(claude: ClaudeStandIn, ask: Ask) -> None:
     asked = asyncio.Event()
 

@@ -29,17 +29,18 @@ COMMAND: dict[str, Any] = {"command": sys.executable, "args": [str(SERVER)]}
 class HttpServer:
     """The server as a process of its own, on a port that stays the same over restarts."""
 
-    def __init__(self) -> None:
+    def __init__(self, *flags: str) -> None:
         self.port = 0
+        self._flags = flags
         self._process: asyncio.subprocess.Process | None = None
 
     @property
     def entry(self) -> dict[str, Any]:
         return {"url": f"http://127.0.0.1:{self.port}/mcp"}
 
-    async def start(self, *flags: str) -> None:
+    async def start(self) -> None:
         self._process = await asyncio.create_subprocess_exec(
-            *(sys.executable, str(SERVER), "--http", str(self.port), *flags), stdout=asyncio.subprocess.PIPE
+            *(sys.executable, str(SERVER), "--http", str(self.port), *self._flags), stdout=asyncio.subprocess.PIPE
         )
         assert self._process.stdout is not None
         self.port = int(await asyncio.wait_for(self._process.stdout.readline(), 30))
@@ -51,9 +52,9 @@ class HttpServer:
             await self._process.wait()
 
 
-@pytest.fixture
-async def http_mcp() -> AsyncIterator[HttpServer]:
-    server = HttpServer()
+@pytest.fixture(params=["", "--handshake"])
+async def http_mcp(request: pytest.FixtureRequest) -> AsyncIterator[HttpServer]:
+    server = HttpServer(*request.param.split())
     await server.start()
     yield server
     await server.kill()
@@ -84,13 +85,13 @@ def call(make_context: MakeContext) -> Call:
     return Call(make_context)
 
 
-@pytest.fixture(params=["stdio", "http"])
+@pytest.fixture(params=["stdio", "http", "handshake"])
 async def either(request: pytest.FixtureRequest, call: Call) -> AsyncIterator[Call]:
-    """The same promises over both transports."""
+    """The same promises over both transports, and for HTTP servers of both eras."""
     if request.param == "stdio":
         yield call
         return
-    server = HttpServer()
+    server = HttpServer(*(["--handshake"] if request.param == "handshake" else []))
     await server.start()
     call.entry = server.entry
     yield call
