@@ -118,15 +118,12 @@ class Lexer:
             elif group == "text":
                 self._text(match)
             elif self._sign(match.group()):
-                return self._finish()
+                return self._tokens, self._position
         if self._open:
             sign, offset = self._open[-1]
             closing = {"{{": "}}", "(": ")", "[": "]", "{": "}"}[sign]
             hint = "; for literal braces write {{ '{{' }}" if sign == "{{" else ""
             raise self._error(f"`{sign}` is never closed: add `{closing}`{hint}", offset)
-        return self._finish()
-
-    def _finish(self) -> tuple[list[Token], int]:
         self._tokens.append(Token("end", None, self._position, self._position))
         return self._tokens, self._position
 

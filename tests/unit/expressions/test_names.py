@@ -77,7 +77,10 @@ def test_an_undeclared_name_is_taken_whole_so_that_the_loader_can_suggest_the_ri
             "steps.risk-check.output.scor",
             "'scor' is not in steps.risk-check.output (did you mean 'score'?); there: score, reason",
         ),
-        ("steps.risk-chek.output", "'risk-chek' is not in steps (did you mean 'risk-check'?); there: risk, risk-check"),
+        (
+            "steps.rask-check.output",
+            "'rask-check' is not in steps (did you mean 'risk-check'?); there: risk, risk-check",
+        ),
         ("itme", "there is no name 'itme' (did you mean 'item'?); there: env, inputs, item, steps, vars"),
         ("risk-check.output", "there is no name 'risk'; a step's record is `steps.risk`"),
         ("now", "there is no name 'now'; the helper is written `now()`"),
