@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import math
+import sqlite3
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, date, datetime, time, timedelta
@@ -16,17 +17,30 @@ from typing import Any
 from sqlalchemy import event, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from orchestrator.errors import StepError, TerminalError
 from orchestrator.spec.acts.sql import Database
 from orchestrator.steps.context import Json, StepContext
 
+_DRIVER_ERRORS: tuple[type[Exception], ...] = (sqlite3.Error,)
+try:
+    import asyncpg  # type: ignore[import-untyped]
+except ImportError:  # PostgreSQL is an extra
+    pass
+else:
+    _DRIVER_ERRORS += (asyncpg.PostgresError, asyncpg.InterfaceError)
+
 _DRIVERS = {
     "sqlite": "sqlite+aiosqlite",
     "postgresql": "postgresql+asyncpg",
     "postgres": "postgresql+asyncpg",
 }
+SQLITE_PATIENCE = 10.0
+"""Seconds a statement waits for another process that is writing the file."""
+POOL_PATIENCE = 120.0
+"""Seconds a step waits for one of the database's connections."""
 _EXACT_DIGITS = 15
 """Decimal digits every JSON number keeps."""
 
@@ -51,7 +65,13 @@ class OpenDatabase:
             async with self._engine.begin() as connection:
                 yield connection
         except DBAPIError as error:
+            raise _mapped(error.orig or error, self._name, lost=error.connection_invalidated) from error
+        except _DRIVER_ERRORS as error:
+            # What a cursor meets while it reads reaches us as the driver's own error.
             raise _mapped(error, self._name) from error
+        except PoolTimeout as error:
+            message = f"database '{self._name}': no connection became free; raise its pool_size"
+            raise StepError("timeout", message) from error
         except SQLAlchemyError as error:
             raise TerminalError("sql_error", f"database '{self._name}': {error}") from error
         except OSError as error:
@@ -141,7 +161,7 @@ async def open_database(name: str, entry: Database, context: StepContext) -> Ope
 def _engine(name: str, entry: Database, project_dir: Path) -> AsyncEngine:
     url = _url(name, entry.url, project_dir)
     if url.get_backend_name() == "sqlite":
-        engine = create_async_engine(url, connect_args={"timeout": 10})
+        engine = create_async_engine(url, connect_args={"timeout": SQLITE_PATIENCE})
         event.listen(engine.sync_engine, "connect", _prepare_sqlite)
         return engine
     try:
@@ -149,6 +169,7 @@ def _engine(name: str, entry: Database, project_dir: Path) -> AsyncEngine:
             url,
             pool_size=entry.pool_size,
             max_overflow=0,
+            pool_timeout=POOL_PATIENCE,
             pool_pre_ping=True,
             connect_args={
                 "timeout": 10,
@@ -246,14 +267,13 @@ _PASSING_SQLSTATES = ("08", "40", "53", "55P03", "57P0")
 down."""
 
 
-def _mapped(error: DBAPIError, name: str) -> StepError:
-    original = getattr(error, "orig", None)
-    said = _one_line(original if original is not None else error)
-    state = getattr(original, "sqlstate", None) or getattr(original, "pgcode", None)
+def _mapped(error: BaseException, name: str, *, lost: bool = False) -> StepError:
+    said = _one_line(error)
+    state = getattr(error, "sqlstate", None)
     message = f"database '{name}': {said}"
-    if error.connection_invalidated or (isinstance(state, str) and state.startswith(_PASSING_SQLSTATES)):
+    if lost or (state and state.startswith(_PASSING_SQLSTATES)):
         return StepError("network_error", message, data={"sqlstate": state})
-    kind = _kind_by_state(state) if isinstance(state, str) else _kind_by_text(error, said)
+    kind = _kind_by_state(state) if state else _kind_by_text(said)
     if kind == "network_error":
         return StepError(kind, message)
     return TerminalError(kind, message, data={"sqlstate": state} if state else None)
@@ -267,7 +287,7 @@ def _kind_by_state(state: str) -> str:
     )
 
 
-def _kind_by_text(error: DBAPIError, said: str) -> str:
+def _kind_by_text(said: str) -> str:
     """SQLite has no states; asyncpg none for what it refuses before sending."""
     lower = said.lower()
     tells = (

@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from typing import Any, Literal
+from urllib.parse import unquote_plus
 
 import httpx
 
@@ -243,8 +244,8 @@ def _drop_credentials(following: httpx.Request, proof: Mapping[str, str], contex
     for name, value in list(following.headers.multi_items()):
         if name in _CREDENTIAL_HEADERS or name in own or context.secrets.mask_text(value) != value:
             following.headers.pop(name, None)
-    body = following.content.decode("utf-8", "replace") if following.method not in ("GET", "HEAD") else ""
-    if context.secrets.mask_text(body) != body:
+    body = following.read().decode("utf-8", "replace")
+    if any(context.secrets.mask_text(text) != text for text in (body, unquote_plus(body))):
         raise TerminalError(
             "redirect_refused",
             f"redirected to {_shown(str(following.url))}, another server, with a secret in the body; "

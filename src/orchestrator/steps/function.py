@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import importlib.util
 import inspect
+import os
 import re
 import sys
 import traceback
@@ -21,6 +23,8 @@ from temporalio import activity
 from orchestrator.errors import FlowInvalid, Problem, TerminalError
 from orchestrator.spec.base import ACTS
 from orchestrator.steps.context import Json
+
+_PREFIX = "orchestrator_activities_"
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,20 +138,26 @@ class _FunctionProblem(Exception):
 
 @contextmanager
 def _importable(folder: Path) -> Iterator[None]:
-    """While the files are imported they may import each other; afterwards sys.path is as it was."""
+    """While the files are imported they may import each other. Afterwards neither sys.path nor sys.modules knows
+    their short names, so that a changed file is read again and another project's file of that name is its own."""
     entry = str(folder)
+    before = set(sys.modules)
     sys.path.insert(0, entry)
+    importlib.invalidate_caches()
     try:
         yield
     finally:
         if entry in sys.path:
             sys.path.remove(entry)
+        for name in [name for name in sys.modules if name not in before and not name.startswith(_PREFIX)]:
+            if (getattr(sys.modules[name], "__file__", None) or "").startswith(f"{entry}{os.sep}"):
+                del sys.modules[name]
 
 
 def _load(file: Path) -> ModuleType:
     # A name of its own for each project, so that no file shadows an installed module or another project's.
     digest = hashlib.sha256(str(file.parent.resolve()).encode()).hexdigest()[:8]
-    name = f"orchestrator_activities_{digest}_{file.stem}"
+    name = f"{_PREFIX}{digest}_{file.stem}"
     spec = importlib.util.spec_from_file_location(name, file)
     assert spec is not None
     assert spec.loader is not None
@@ -214,14 +224,8 @@ def _parameters(call: Callable[..., Any]) -> Iterator[Parameter]:
     for name, parameter in inspect.signature(call).parameters.items():
         if parameter.kind is parameter.VAR_KEYWORD:
             continue
+        # Keyword-only parameters do not get here: the SDK's decorator refuses them.
         required = parameter.default is parameter.empty
-        if parameter.kind is parameter.KEYWORD_ONLY:
-            if required:
-                raise _FunctionProblem(
-                    f"parameter '{name}' of {call.__name__} can only be given by keyword",
-                    "Temporal passes arguments by position: remove the '*' before it, or give it a default",
-                )
-            continue
         rest = parameter.kind is parameter.VAR_POSITIONAL
         adapter = _adapter(call, name, hints[name]) if name in hints else None
         yield Parameter(name, adapter, required and not rest, rest)

@@ -60,7 +60,7 @@ class _Transport(httpx.AsyncHTTPTransport):
     def __init__(self, *, guarded: bool) -> None:
         context = ssl.create_default_context()
         context.load_verify_locations(certifi.where())
-        super().__init__(trust_env=False)
+        super().__init__(verify=context, trust_env=False)
         # httpx has no parameter for the network backend; the pool is where httpcore takes it.
         self._pool = httpcore.AsyncConnectionPool(
             ssl_context=context,

@@ -19,7 +19,8 @@ Quote = Callable[[str], str]
 
 _NAME = re.compile(r"[^\W\d]\w{0,62}")
 _ORDER = re.compile(r"(\S+)(?:\s+(asc|desc))?", re.IGNORECASE)
-_READS = re.compile(r"\s*(?:--[^\n]*\n\s*|/\*.*?\*/\s*)*(?:select|values)\b", re.IGNORECASE | re.DOTALL)
+_READS = re.compile(r"\s*(?:--[^\n]*\n\s*|/\*.*?\*/\s*)*(?:select|values|with)\b", re.IGNORECASE | re.DOTALL)
+_WRITES = re.compile(r"\b(?:insert|update|delete|merge|into)\b", re.IGNORECASE)
 _MAX_LIST = 1_000
 
 
@@ -56,7 +57,11 @@ def _query(query: str, params: Row) -> Statement:
     for name in places:
         if name not in params:
             raise TerminalError("invalid_config", f"'params' has no value for :{name}{_hint(name, list(params))}")
-    return Statement(query, [params], reads=_READS.match(query) is not None)
+    return Statement(query, [params], reads=_reads(query))
+
+
+def _reads(query: str) -> bool:
+    return _READS.match(query) is not None and _WRITES.search(query) is None
 
 
 def _hint(name: str, known: list[str]) -> str:
