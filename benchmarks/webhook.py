@@ -28,7 +28,8 @@ async def measure(rounds: int) -> list[Row]:
 async def _measure_one(variant: str, number: int) -> list[Row]:
     rows = []
     async with open_bench() as bench, open_host(VARIANTS[variant], bench) as host:
-        await post_for(host.port, "/webhook-five", BODY, ANSWER, 4, 2.0)
+        for connections in (1, 4):
+            await post_for(host.port, "/webhook-five", BODY, ANSWER, connections, 1.5)
         for connections, seconds in CONNECTIONS.items():
             before = cpu_seconds(host.pid), cpu_seconds(bench.temporal_pid)
             load = await post_for(host.port, "/webhook-five", BODY, ANSWER, connections, seconds)
