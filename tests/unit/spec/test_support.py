@@ -1,0 +1,98 @@
+"""What the format has and this release cannot run is shown, and never ignored."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+TAIL = "is part of the flow format, but this release cannot run it yet"
+WAIT = "[{type: wait, config: {duration: 1}}]"
+
+
+@pytest.mark.parametrize(
+    ("step", "what"),
+    [
+        (f"type: for-each, config: {{items: [1], steps: {WAIT}}}", "`for-each`"),
+        (f"type: while, config: {{while: 'true', max_iterations: 2, steps: {WAIT}}}", "`while`"),
+        (f"type: try, config: {{steps: {WAIT}}}", "`try`"),
+        (f"type: saga, config: {{steps: {WAIT}}}", "`saga`"),
+        ("type: wait-for-event, config: {event: paid}", "`wait-for-event`"),
+        ("type: flow, config: {flow: other}", "`flow`"),
+        ("type: run-steps, config: {steps: '{{ inputs.s }}', allow: [http]}", "`run-steps`"),
+        ("type: agent, config: {goal: x, model: m}", "`agent`"),
+        ("type: state, config: {get: x}", "`state`"),
+        ("type: email, config: {to: a@b.c}", "`email`"),
+        ("type: slack, config: {channel: c, message: m}", "`slack`"),
+        ("type: notification, config: {target: x}", "`notification`"),
+        ("type: multi-channel, config: {channels: [{email: {}}]}", "`multi-channel`"),
+        ("type: queue, config: {queue: q}", "`queue`"),
+        ("type: emit, config: {event: e}", "`emit`"),
+        ("type: respond, config: {body: 1}", "`respond`"),
+        ("type: wait, config: {duration: 1}, compensate: {type: http, config: {url: 'https://x.example'}}", "`compensate`"),
+        ("type: http, config: {url: 'https://x.example'}, cache: {key: k}", "`cache`"),
+        ("parallel: {wait_for: any, branches: [{id: b, type: wait, config: {duration: 1}}]}", "`wait_for` other than `all`"),
+        (f"type: block, defaults: {{durability: express}}, config: {{steps: {WAIT}}}", "`durability: express`"),
+        ("type: human-task, config: {assignee: x, quorum: 2}", "`quorum`"),
+        ("type: human-task, config: {assignee: x, remind: 1h}", "`remind`"),
+        ("type: human-task, config: {assignee: x, deadline: 1h, on_deadline: {escalate: [boss]}}", "`escalate`"),
+    ],
+)  # fmt: skip
+def test_steps_that_cannot_run_yet_load_and_are_listed(load: Any, step: str, what: str) -> None:
+    [problem] = load(f"id: f\ninputs: {{s: array}}\nsteps:\n  - {{id: a, {step}}}\n").unsupported
+    assert problem.message == f"{what} {TAIL}"
+    assert problem.line == 4
+    assert problem.column > 1
+
+
+@pytest.mark.parametrize(
+    ("top", "what"),
+    [
+        ("triggers: [{type: schedule, every: 1h}]", "the `schedule` trigger"),
+        ("triggers: [{type: event, source: a.b}]", "the `event` trigger"),
+        ("triggers: [{type: file, path: in}]", "the `file` trigger"),
+        ("triggers: [{type: queue, queue: q}]", "the `queue` trigger"),
+        ("triggers: [{type: webhook, path: /x, verify: {secret: S}}]", "`verify` of a trigger"),
+        ("triggers: [{type: webhook, path: /x, cors: {origins: ['*']}}]", "`cors` of a trigger"),
+        ("triggers: [{type: webhook, path: /x, if: trigger.body.a}]", "`if` of a trigger"),
+        ("triggers: [{type: webhook, path: /x, respond: {status: 204}}]", "a fixed `respond`"),
+        ("concurrency: {limit: 1}", "`concurrency`"),
+        ("defaults: {durability: express}", "`durability: express`"),
+        ("expose: {mcp: true}", "`expose.mcp`"),
+    ],
+)
+def test_parts_of_the_flow_that_cannot_run_yet_are_listed(load: Any, top: str, what: str) -> None:
+    [problem] = load(f"id: f\n{top}\nsteps: {WAIT}\n").unsupported
+    assert problem.message == f"{what} {TAIL}"
+    assert problem.line == 2
+
+
+def test_what_runs_is_not_listed(load: Any) -> None:
+    loaded = load(
+        """\
+        id: f
+        triggers:
+          - {type: webhook, path: /x, method: PUT, respond: result, max_body: 1MB, idempotency_key: "{{ trigger.body.id }}",
+             inputs: {a: "{{ trigger.body.b }}"}}
+          - {type: api}
+        inputs: {a: string}
+        vars: {n: 0}
+        steps:
+          - parallel: {on_failure: finish_all, branches: [{id: b, type: wait, config: {duration: 1}}]}
+          - {id: s, if: inputs.a == 'x', type: set, timeout: 3s, config: {n: 1}, on_error: continue}
+          - {id: h, type: http, config: {url: "https://x.example"}, retry: none, output_schema: {type: object},
+             on_error: [{type: return, config: {output: 1}}]}
+          - {id: t, type: human-task, config: {assignee: x, deadline: 1h, on_deadline: {decide: reject}}}
+        error_handling: {finally: [{type: function, config: {handler: x}}]}
+        """
+    )
+    assert loaded.unsupported == ()
+
+
+def test_monitoring_loads_with_a_warning(load: Any) -> None:
+    text = f"id: f\nmonitoring: {{metrics: [m], alerts: [{{condition: execution_time > 300s and success_rate < 95%, channel: slack}}]}}\nsteps: {WAIT}\n"
+    loaded = load(text)
+    assert loaded.unsupported == ()
+    assert [problem.message for problem in loaded.warnings] == [
+        "the list of metrics is not evaluated yet", "alerts are not evaluated yet",
+    ]  # fmt: skip
