@@ -184,33 +184,31 @@ def check_size(value: Json, meter: Meter) -> None:
     size = depth = 0
     level = [value]
     while level:
+        _check_depth(depth)
+        meter.charge(len(level) >> 3)
         below: list[Json] = []
         for item in level:
-            size += _own_size(item)
+            kind_of = type(item)
+            if kind_of is str:
+                size += 2 + (len(item) if item.isascii() else len(item.encode("utf-8", "surrogatepass")))
+            elif kind_of is dict:
+                size += 2 + 6 * len(item) + _keys_size(item)
+                below += item.values()
+            elif kind_of is list:
+                size += 2 + 2 * len(item)
+                below += item
+            elif kind_of in SCALARS:
+                size += item.bit_length() // 3 + 1 if kind_of is int else 4
+            else:
+                raise Fault(f"a value of type {kind_of.__name__} is not JSON")
             if size > MAX_OUTPUT:
                 raise Fault(f"the limit of {MAX_OUTPUT:,} bytes for a result is exceeded; pick the members you need")
-            if type(item) is list:
-                below.extend(item)
-            elif type(item) is dict:
-                below.extend(item.values())
-        meter.charge(len(level) >> 3)
         depth += 1
-        _check_depth(depth - 1)
         level = below
 
 
-def _own_size(item: Json) -> int:
-    """Bytes of JSON that a value needs, what is inside a list or object counted as its separators only."""
-    if type(item) is str:
-        return len(item) + 2 if item.isascii() else len(item.encode("utf-8", "surrogatepass")) + 2
-    if type(item) is list:
-        return 2 + 2 * len(item)
-    if type(item) is dict:
-        if not all(type(key) is str for key in item):
-            raise Fault("an object has a key that is not text")
-        return 2 + sum(map(len, item)) + 6 * len(item)
-    if type(item) is int:
-        return item.bit_length() // 3 + 1
-    if type(item) in PLAIN:
-        return 4
-    raise Fault(f"a value of type {type(item).__name__} is not JSON")
+def _keys_size(item: dict[str, Json]) -> int:
+    try:
+        return len("".join(item))
+    except TypeError as error:
+        raise Fault("an object has a key that is not text") from error
