@@ -1,0 +1,147 @@
+"""Processes killed with SIGKILL: the run goes on where it was, and what was recorded does not run again."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from temporalio.client import Client
+from tests.conftest import start_temporal
+from tests.e2e.product import Product
+
+BODY = {"id": "content_123", "content": "테스트 메시지입니다", "user_id": "user_456"}
+
+
+@pytest.fixture
+def temporal_address(tmp_path: Path) -> Iterator[str]:
+    """A Temporal server with a file of its own."""
+    pragmas = ["--sqlite-pragma", "journal_mode=WAL", "--sqlite-pragma", "synchronous=NORMAL"]
+    process, address = start_temporal(
+        tmp_path / "temporal.log", "--db-filename", str(tmp_path / "temporal.db"), *pragmas
+    )
+    yield address
+    process.terminate()
+    process.wait(10)
+
+
+@pytest.fixture
+def slow_claude() -> Iterator[str]:
+    """A Claude stand-in that thinks for two seconds."""
+    command = [sys.executable, "-m", "orchestrator.testing.claude_stand_in", "--port", "0", "--delay", "2"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        yield process.stdout.readline().strip()
+        process.terminate()
+
+
+def until(what: Callable[[], bool], seconds: float = 60.0) -> float:
+    """Wait for something to become true; how many seconds that took."""
+    started = time.monotonic()
+    while not what():
+        assert time.monotonic() - started < seconds, "it never came"
+        time.sleep(0.05)
+    return time.monotonic() - started
+
+
+def run_of(product: Product, run_id: str) -> dict[str, Any]:
+    """The run as the gateway shows it."""
+    shown = httpx.get(f"{product.settings.gateway_url}/v1/runs/{run_id}", timeout=30)
+    answer: dict[str, Any] = shown.json() if shown.status_code == 200 else {}
+    return answer
+
+
+def step_status(product: Product, run_id: str, step: str) -> str | None:
+    """The status of the first step whose path ends with ``step``."""
+    steps = (run_of(product, run_id).get("state") or {}).get("steps", {})
+    return next((record["status"] for path, record in steps.items() if path.endswith(step)), None)
+
+
+def attempts(address: str, run_id: str) -> dict[str, list[int]]:
+    """Attempt numbers of every activity that completed, by its id, read from Temporal's history."""
+
+    async def read() -> dict[str, list[int]]:
+        handle = (await Client.connect(address)).get_workflow_handle(run_id)
+        names: dict[int, str] = {}
+        found: dict[str, list[int]] = {}
+        async for event in handle.fetch_history_events():
+            if event.HasField("activity_task_scheduled_event_attributes"):
+                names[event.event_id] = event.activity_task_scheduled_event_attributes.activity_id
+            if event.HasField("activity_task_started_event_attributes"):
+                started = event.activity_task_started_event_attributes
+                found.setdefault(names[started.scheduled_event_id], []).append(started.attempt)
+        return found
+
+    return asyncio.run(read())
+
+
+def test_a_worker_killed_inside_a_step_repeats_that_step_alone(
+    launch: Callable[..., Product], temporal_address: str, slow_claude: str
+) -> None:
+    shared = {
+        "TEMPORAL_ADDRESS": temporal_address,
+        "ANTHROPIC_API_KEY": "stand-in",
+        "ANTHROPIC_BASE_URL": slow_claude,
+    }
+    worker, gateway = launch("worker", **shared), launch("gateway", **shared)
+    worker.wait_for("worker on task queue")
+    gateway.wait_for("gateway on http")
+    published = gateway.cli("publish")
+    assert published.returncode == 0, published.stderr
+    started = httpx.post(f"{gateway.settings.gateway_url}/api/webhooks/content", json=BODY, timeout=30)
+    assert started.status_code == 202, started.text
+    run_id = started.json()["run_id"]
+
+    until(lambda: step_status(gateway, run_id, "analyze") == "running")
+    assert step_status(gateway, run_id, "receive") == "completed"
+    worker.stop(signal.SIGKILL)
+    second = launch("worker", **shared)
+    second.wait_for("worker on task queue")
+    until(lambda: step_status(gateway, run_id, "review") == "running")
+
+    second.stop(signal.SIGKILL)
+    third = launch("worker", **shared)
+    third.wait_for("worker on task queue")
+    task_id = f"{run_id}:moderation-decision/case[1]/review"
+    decided = httpx.post(
+        f"{gateway.settings.gateway_url}/v1/tasks/{task_id}/decision", json={"decision": "approve"}, timeout=30
+    )
+    assert decided.status_code == 200, decided.text
+    until(lambda: run_of(gateway, run_id).get("status") == "completed")
+
+    seen = attempts(temporal_address, run_id)
+    assert seen["analyze"] == [2]
+    assert {name: tries for name, tries in seen.items() if name != "analyze"} == {
+        "receive": [1],
+        "moderation-decision/case[1]/review": [1],
+        "moderation-decision/case[1]/review#close": [1],
+        "moderation-decision/case[1]/apply-review": [1],
+    }
+
+
+def test_a_run_that_waits_for_a_person_survives_the_loss_of_all_three_processes(
+    launch: Callable[..., Product], claude_url: str
+) -> None:
+    shared = {"ANTHROPIC_API_KEY": "stand-in", "ANTHROPIC_BASE_URL": claude_url}
+    first = launch(**shared)
+    first.wait_for("ready")
+    started = httpx.post(f"{first.settings.gateway_url}/api/webhooks/content", json=BODY, timeout=30)
+    run_id = started.json()["run_id"]
+    until(lambda: step_status(first, run_id, "review") == "running")
+    # Gateway and worker are this process; the Temporal server dies with it.
+    first.stop(signal.SIGKILL)
+
+    ports = {name: value for name, value in first.environment.items() if name.endswith("_PORT")}
+    again = launch(**shared, **ports)
+    again.wait_for("ready")
+    approved = again.cli("tasks", "approve", f"{run_id}:moderation-decision/case[1]/review")
+    assert approved.returncode == 0, approved.stderr
+    until(lambda: run_of(again, run_id).get("status") == "completed")
+    assert run_of(again, run_id)["result"]["status"] == "approved"
