@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
-from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
 from orchestrator.spec.base import Duration, Spec
 from orchestrator.spec.step import (
@@ -51,7 +51,7 @@ def control(name: str) -> Callable[[_Config], _Config]:
 
 
 def _exactly_one(config: Spec, keys: tuple[str, ...]) -> None:
-    given = [key for key in keys if (key.rstrip("_") if key.endswith("_") else key) and key in config.model_fields_set]
+    given = [key for key in keys if key in config.model_fields_set]
     if len(given) != 1:
         listed = ", ".join(f"`{key.rstrip('_')}`" for key in keys)
         found = " and ".join(f"`{key.rstrip('_')}`" for key in given) or "none"
@@ -275,7 +275,7 @@ class RunStepsConfig(ControlConfig):
 class SetConfig(ControlConfig):
     """Gives new values to vars: ``{var: value}``."""
 
-    model_config = {"extra": "allow"}
+    model_config = ConfigDict(extra="allow")
 
 
 @control("transform")

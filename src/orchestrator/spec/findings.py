@@ -153,9 +153,9 @@ def _reports(error: ValidationError, raw: Json) -> dict[Path, list[Any]]:
     by_path: dict[Path, list[Any]] = {}
     unions: dict[Path, int] = {}
     for item in error.errors(include_url=False):
-        path, union = data_path(raw, item["loc"], item["type"] in ("missing", "extra_forbidden"))
+        path, entered = data_path(raw, item["loc"], item["type"] in ("missing", "extra_forbidden"))
         by_path.setdefault(path, []).append(item)
-        if union is not None:
+        for union in entered:
             unions[union] = max(unions.get(union, 0), len(path))
     for root, depth in unions.items():
         if depth > len(root) and root in by_path:
@@ -163,38 +163,41 @@ def _reports(error: ValidationError, raw: Json) -> dict[Path, list[Any]]:
     return by_path
 
 
-def data_path(raw: Json, loc: tuple[int | str, ...], ends_in_key: bool) -> tuple[Path, Path | None]:
-    """The path in the data of a pydantic location, and where in it a union was entered.
+def data_path(raw: Json, loc: tuple[int | str, ...], ends_in_key: bool) -> tuple[Path, list[Path]]:
+    """The path in the data of a pydantic location, and where in it unions were entered.
 
     Pydantic puts the names of union members and validators into its locations; they are no keys of the data.
     """
     path: list[str | int] = []
-    union: Path | None = None
+    unions: list[Path] = []
     here = raw
     for index, part in enumerate(loc):
         last = index == len(loc) - 1
-        if isinstance(here, dict) and part in here and not (last and ends_in_key and isinstance(part, int)):
+        found, inner = _child(here, part)
+        if found and not (last and ends_in_key and isinstance(here, dict) and isinstance(part, int)):
             path.append(part)
-            here = here[part]
-        elif isinstance(here, list) and isinstance(part, int) and 0 <= part < len(here):
-            path.append(part)
-            here = here[part]
+            here = inner
         elif part == "[key]":
             continue
         elif last and ends_in_key:
             path.append(part)
         else:
-            union = tuple(path)
-    return tuple(path), union
+            unions.append(tuple(path))
+    return tuple(path), unions
+
+
+def _child(here: Json, part: str | int) -> tuple[bool, Json]:
+    if isinstance(here, dict) and part in here:
+        return True, here[part]
+    if isinstance(here, list) and isinstance(part, int) and 0 <= part < len(here):
+        return True, here[part]
+    return False, None
 
 
 def _at(raw: Json, path: Path) -> Json:
     for part in path:
-        if isinstance(raw, dict) and part in raw:
-            raw = raw[part]
-        elif isinstance(raw, list) and isinstance(part, int) and part < len(raw):
-            raw = raw[part]
-        else:
+        found, raw = _child(raw, part)
+        if not found:
             return None
     return raw
 
@@ -247,6 +250,9 @@ def _called(path: Path) -> str:
 def _message(path: Path, kinds: list[Any], value: Json) -> str:
     """One sentence for all errors at one place."""
     custom = [item for item in kinds if item["type"] in ("value_error", "assertion_error")]
+    if isinstance(value, dict):
+        # A mapping that breaks a rule of its own; that it is no text either helps nobody.
+        custom = [item for item in custom if "is not a duration" not in item["msg"]] or custom
     name = _called(path)
     if path and isinstance(path[-1], int):
         name = f"item {path[-1] + 1} of {name}"
@@ -256,12 +262,14 @@ def _message(path: Path, kinds: list[Any], value: Json) -> str:
             expected.append(_EXPECTED[item["type"]])
         elif item["type"] in ("literal_error", "enum"):
             expected.append(str(item["ctx"]["expected"]).replace("'", "`"))
+    bounds = [item for item in kinds if item["type"] in _BOUNDS]
+    if bounds:
+        return f"{name}: {_bound(bounds[0])}"
     expected = [word for word in dict.fromkeys(expected) if word != "nothing"]
     if custom and (len(kinds) == len(custom) or not expected):
         text = _said(custom[0])
         return f"{name}: {text}" if path else text
-    if custom and isinstance(value, str):
-        # The value has the right shape for the rule that explains itself best.
+    if custom and isinstance(value, str | dict):
         return f"{name}: {_said(custom[0])}"
     if expected:
         if custom:

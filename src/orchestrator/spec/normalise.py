@@ -178,7 +178,7 @@ def merged_retry(layers: tuple[RetryField, ...]) -> Retry | None:
             if depth == 0:
                 return None
             break
-        assert isinstance(layer, RetryPolicy)  # noqa: S101 - the only other member of the union
+        assert isinstance(layer, RetryPolicy)
         for key in layer.model_fields_set:
             values.setdefault(key, getattr(layer, key))
     for key in ("on", "not_on"):
@@ -216,7 +216,7 @@ def _config(placed: Placed) -> dict[str, Json]:
         if placed.type == "try":
             config.pop("retry", None)
             config["catch"] = [{"on": ["*"], **catch} for catch in config.get("catch", [])]
-        for key in placed.model.expressions & config.keys():
+        for key in sorted(placed.model.expressions & config.keys()):
             if isinstance(config[key], bool | int | float) and key != "wait_for":
                 config[key] = _expression(config[key])
     if issubclass(placed.model, ControlConfig) or placed.type == WAITING:
@@ -263,7 +263,7 @@ def _seconds(kind: _Kind, value: Json) -> Json:
         if isinstance(value, str | int | float) and not isinstance(value, bool) and not is_template(value):
             return parse_duration(value)
         return value
-    assert not isinstance(kind, str)  # noqa: S101 - narrowed by the test above
+    assert not isinstance(kind, str)
     if isinstance(value, dict):
         return seconds(kind, value)
     if isinstance(value, list):

@@ -41,7 +41,10 @@ def load_project(root: Path) -> Project:
     path = root / PROJECT_FILE
     if not path.exists():
         return Project(root=root)
-    source = read_source(read_text(path), PROJECT_FILE)
+    text = read_text(path)
+    if all(not line.strip() or line.lstrip().startswith("#") for line in text.splitlines()):
+        return Project(root=root)
+    source = read_source(text, PROJECT_FILE)
     findings = Findings(source)
     data = source.data
     if data is None:

@@ -122,7 +122,8 @@ def read_step(
     if step is None:
         step = Step.model_construct(id=_usable_id(shell), type=type_)
     placed = Placed(step, type_, path, config, paths, model, parent=parent, list_name=list_name)
-    _check_config(placed, findings)
+    if raw.get("config") is None or isinstance(raw["config"], dict):
+        _check_config(placed, findings)
     _check_keys(placed, shell, findings)
     _read_lists(placed, findings)
     if isinstance(shell.get("on_error"), list):

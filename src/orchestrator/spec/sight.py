@@ -48,7 +48,7 @@ class Sight:
     place: str
     """In words: ``step `charge```."""
     roots: tuple[str, ...] = EVERYWHERE
-    steps: frozenset[str] = frozenset()
+    over: frozenset[str] = frozenset()
     """Ids of steps that are over."""
     late: bool = False
     reader: Placed | None = None
@@ -153,7 +153,7 @@ class Checker:
         step = self.ids.get(name)
         if step is None:
             return f"there is no step `{name}`", suggestion(name, self.ids)
-        if name not in sight.steps:
+        if name not in sight.over:
             return self.explain(step, sight)
         if len(reference.path) > 1:
             members = (*RECORD, *RECORD_OF.get(step.type, ()))

@@ -228,7 +228,7 @@ class _Builder:
             self._problem(line, column, f"the key {name} is a number; keys are text", f'quote it: "{name}"')
         elif plain and name in ("", "~", "null", "Null", "NULL"):
             self._problem(line, column, "a key is missing before `:`", 'quote it if you mean it: "null"')
-        assert open_.mark.members is not None  # noqa: S101 - only mappings expect keys
+        assert open_.mark.members is not None
         if name in open_.mark.members:
             first = open_.mark.members[name]
             self._problem(
@@ -282,7 +282,7 @@ class _Builder:
         )
 
     def _refuse_tag(self, event: Any) -> None:
-        if event.tag is not None and event.tag != "!":
+        if event.tag is not None:
             line, column = event.start_mark.line + 1, event.start_mark.column + 1
             self._problem(
                 line,
@@ -303,23 +303,28 @@ class _Builder:
         self.problems.append(Problem(message, self._file, line, column, hint))
 
 
+_QUOTE = 'a value that starts with `{{` needs quotes: "{{ … }}"'
+_INDENT = "check the indentation"
+_TAG = "values are plain JSON; remove the tag"
 _PLAIN_WORDS = (
-    ("cannot start any token", "this character cannot start a value", "indent with spaces, not tabs, and quote text that starts with @, ` or %"),
-    ("mapping values are not allowed", "`:` is not allowed here", "check the indentation, or quote text that contains `: `"),
+    ("cannot start any token", "this character cannot start a value", "quote text that starts with @, ` or %"),
+    ("mapping values are not allowed", "`:` is not allowed here", f"{_INDENT}, or quote text that contains `: `"),
     ("expected ':'", "a `:` is missing here", "a key is followed by `:` and a space"),
-    ("expected ',' or '}'", "`{` is not closed properly", 'close it with `}`; a value that starts with `{{` needs quotes: "{{ … }}"'),
+    ("expected ',' or '}'", "`{` is not closed properly", f"close it with `}}`; {_QUOTE}"),
     ("expected ',' or ']'", "`[` is not closed properly", "separate items by `,` and close the list with `]`"),
     ("expected '-' indicator", "a list item is expected here", "line up `-` with the items above"),
-    ("expected key", "this line does not line up with the keys above it", "check the indentation and the quotes"),
+    ("expected node content", "a value or key is missing here", "remove the `,` or `:`, or write what belongs here"),
+    ("expected key", "this line does not line up with the keys above it", f"{_INDENT} and the quotes"),
     ("unexpected end of stream", "a quote is not closed", "close it with the same quote"),
-    ("unknown escape character", "unknown escape in a double-quoted text", r"write \\ for a backslash, or use single quotes"),
+    ("unknown escape character", "unknown escape in a double-quoted text", r"write \\ for a backslash, or use '…'"),
     ("undefined alias", "this anchor is not defined above", None),
     ("duplicate anchor", "this anchor is defined twice", None),
-    ("undefined tag handle", "YAML tags are refused", "values are plain JSON; remove the tag"),
-    ("expected <document start>", "text follows the end of the document", "check the indentation"),
+    ("undefined tag handle", "YAML tags are refused", _TAG),
+    ("expected <document start>", "text follows the end of the document", _INDENT),
     ("invalid leading UTF-8", "the file is not UTF-8 text", "save it as UTF-8"),
     ("control characters are not allowed", "the file holds a control character that YAML does not allow", None),
-)  # fmt: skip
+)
+"""What libyaml says, what is meant, and what to do."""
 
 
 def _syntax_error(error: yaml.MarkedYAMLError, file: str, text: str) -> FlowInvalid:

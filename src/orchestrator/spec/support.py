@@ -22,7 +22,11 @@ STEP_TYPES = frozenset(
 """Step types that run."""
 
 TRIGGER_TYPES = frozenset({"webhook", "api"})
-TRIGGER_KEYS = frozenset({"type", "id", "path", "endpoint", "method", "inputs", "idempotency_key", "respond", "max_body", "enabled"})  # fmt: skip
+TRIGGER_KEYS = frozenset(
+    {
+        "type", "id", "enabled", "path", "endpoint", "method", "inputs", "idempotency_key", "respond", "max_body",
+    }
+)  # fmt: skip
 """Keys of triggers that have an effect."""
 
 

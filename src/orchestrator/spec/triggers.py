@@ -15,7 +15,8 @@ from orchestrator.spec.step import Expression, FixedDuration, Name, PositiveDura
 
 Json = Any
 
-_CRON_FIELD = re.compile(r"(?:\*|\?|L|[0-9A-Za-z]+(?:-[0-9A-Za-z]+)?(?:#\d)?)(?:/\d+)?(?:,(?:\*|[0-9A-Za-z]+(?:-[0-9A-Za-z]+)?)(?:/\d+)?)*")  # fmt: skip
+_CRON_ITEM = r"(?:\*|\?|L|[0-9A-Za-z]+(?:-[0-9A-Za-z]+)?(?:#\d)?)(?:/\d+)?"
+_CRON_FIELD = re.compile(rf"{_CRON_ITEM}(?:,{_CRON_ITEM})*")
 _CRON_WORDS = {"@hourly", "@daily", "@midnight", "@weekly", "@monthly", "@yearly", "@annually"}
 _CRON_FIELDS = (
     ("minute", 0, 59, ()),

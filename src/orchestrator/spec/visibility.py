@@ -25,7 +25,7 @@ _RESERVED = (*EVERYWHERE, "loop", "error", "event", "secrets", "step", "callback
 class _Around:
     """What the place of a list gives to the steps in it."""
 
-    steps: frozenset[str] = frozenset()
+    over: frozenset[str] = frozenset()
     roots: tuple[str, ...] = EVERYWHERE
     in_pass: frozenset[str] = frozenset()
     """Steps of the passes around: handlers inside a loop may name these."""
@@ -70,7 +70,7 @@ class Visibility:
         for placed_list in handlers.values():
             self._list(placed_list, _Around(self._outside_loops, (*EVERYWHERE, "error")))
         if "output" in self.flow.model_fields_set:
-            self.checker.value(self.flow.output, ("output",), Sight("the flow's output", steps=self._outside_loops))
+            self.checker.value(self.flow.output, ("output",), Sight("the flow's output", over=self._outside_loops))
 
     @property
     def env(self) -> dict[str, Json]:
@@ -135,10 +135,10 @@ class Visibility:
                 seen = seen | known[step.number]
             else:
                 over = frozenset(name for other in self.order.waits(step) for name in known[other.number])
-            self._step(step, replace(around, steps=around.steps | over))
+            self._step(step, replace(around, over=around.over | over))
 
     def _step(self, step: Placed, around: _Around) -> None:
-        sight = Sight(f"step `{step.id}`", around.roots, around.steps, reader=step)
+        sight = Sight(f"step `{step.id}`", around.roots, around.over, reader=step)
         if step.step.if_ is not None:
             read = self.checker.expression(step.step.if_, (*step.path, "if"), sight)
             self._conditions[step.number] = _steps_in(read)
@@ -153,11 +153,11 @@ class Visibility:
         base = name.partition("[")[0]
         if step.is_loop and base == "steps":
             body = frozenset(inner for child in step.lists["steps"] for inner in _names_in(child))
-            return _Around(around.steps, _loop_roots(step, around.roots), around.in_pass | body)
+            return _Around(around.over, _loop_roots(step, around.roots), around.in_pass | body)
         if base in _HANDLERS:
             roots = around.roots if "error" in around.roots else (*around.roots, "error")
             own = frozenset({step.id}) if step.named else frozenset()
-            return replace(around, steps=around.steps | self._outside_loops | around.in_pass | own, roots=roots)
+            return replace(around, over=around.over | self._outside_loops | around.in_pass | own, roots=roots)
         return around
 
     def _config(self, step: Placed, sight: Sight) -> None:
@@ -183,11 +183,11 @@ class Visibility:
             return
         if step.is_loop and key in ("while", "until"):
             roots = _loop_roots(step, sight.roots)
-            steps = sight.steps
+            over = sight.over
             if key == "until":
                 # Checked after a pass, so it sees the body.
-                steps |= frozenset(name for child in step.lists.get("steps", []) for name in _names_in(child))
-            sight = replace(sight, roots=roots, steps=steps)
+                over |= frozenset(name for child in step.lists.get("steps", []) for name in _names_in(child))
+            sight = replace(sight, roots=roots, over=over)
         if step.type == "wait-for-event":
             sight = replace(sight, roots=(*sight.roots, "event"))
         if isinstance(value, list | dict):

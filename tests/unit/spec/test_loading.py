@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -12,8 +13,6 @@ from hypothesis import strategies as st
 from orchestrator.errors import FlowInvalid
 from orchestrator.spec.loading import load_flow, load_flow_file
 from orchestrator.spec.project import Project
-
-from typing import Any
 
 HEAD = "id: f\nsteps:\n"
 

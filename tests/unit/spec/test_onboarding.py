@@ -26,7 +26,7 @@ inputs:
   customer:
     type: "object"
     required: ["email", "company", "plan"]
-    
+
 steps:
   # 병렬 실행 그룹 1
   - parallel:
@@ -37,7 +37,7 @@ steps:
         method: "POST"
         body:
           email: "{{ inputs.customer.email }}"
-      
+
     - id: "company-research"
       type: "claude"
       config:
@@ -45,7 +45,7 @@ steps:
           Research company: {{ inputs.customer.company }}
           Find: industry, size, recent news, competitors
         model: "claude-3-opus-20240229"
-        
+
     - id: "risk-assessment"
       type: "function"
       config:
@@ -77,13 +77,13 @@ steps:
       config:
         service: "account-service"
         method: "createAccount"
-        
+
     - id: "setup-billing"
       type: "api"
       config:
         service: "billing-service"
         method: "setupSubscription"
-        
+
     - id: "generate-welcome-kit"
       type: "claude"
       config:
@@ -92,7 +92,7 @@ steps:
           Company: {{ inputs.customer.company }}
           Industry: {{ steps.company-research.output.text }}
           Plan: {{ inputs.customer.plan }}
-          
+
           Include:
           1. Welcome email
           2. Getting started guide
@@ -118,13 +118,13 @@ error_handling:
   retry:
     max_attempts: 3
     backoff: "exponential"
-    
+
   fallback:
     - type: "notification"
       target: "ops-team"
     - type: "queue"
       queue: "failed-onboarding"
-      
+
 monitoring:
   metrics:
     - "execution_time"

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import pytest
-
 from typing import Any
+
+import pytest
 
 T = "type: transform, config: {value: "
 DECLARED = "id: f\ninputs: {who: string}\nvars: {n: 0, m: 0}\nenv: {ZONE: UTC}\nsteps:\n"
@@ -33,7 +33,7 @@ GOOD = {
     "every step in fallback": f"- {read('a', '1')}",
     "a step inside on_error sees its own error": f"- {{id: a, type: fail, config: {{message: x}}, on_error: [{read('h', 'error.message ~ steps.a.error.type')}]}}",
     "error in catch": f"- {{id: t, type: try, config: {{steps: [{read('a', '1')}], catch: [{{steps: [{read('c', 'error.type')}]}}]}}}}",
-    "compensation sees its step": f"- {{id: a, type: http, config: {{url: 'https://x.example'}}, compensate: {{type: http, config: {{url: 'https://x.example/{{{{ steps.a.output.body.id }}}}'}}}}}}",
+    "compensation sees its step": "- {id: a, type: http, config: {url: 'https://x.example'}, compensate: {type: http, config: {url: 'https://x.example/{{ steps.a.output.body.id }}'}}}",
     "late names in an act": "- {id: a, type: http, config: {url: 'https://x.example', headers: {A: 'Bearer {{ secrets.API }}', B: '{{ step.attempt }}'}}}",
     "event in wait-for-event": "- {id: a, type: wait-for-event, config: {event: paid, if: event.data.id == inputs.who}}",
     "a callback's address": "- {id: a, type: http, config: {url: 'https://x.example', body: '{{ callback.cb.url }}'}}\n- {id: cb, type: wait-for-event, config: {callback: true}}",

@@ -21,13 +21,9 @@ class MultiChannelConfig(ActConfig):
         names: list[str] = []
         for channel in self.channels:
             if len(channel) != 1:
-                raise ValueError(
-                    "each channel is one key (email, slack, notification or a service) with its config"
-                )
+                raise ValueError("each channel is one key (email, slack, notification or a service) with its config")
             names.extend(channel)
         doubled = sorted({name for name in names if names.count(name) > 1})
         if doubled:
-            raise ValueError(
-                f"the channel `{doubled[0]}` is given twice; the output has one entry per channel"
-            )
+            raise ValueError(f"the channel `{doubled[0]}` is given twice; the output has one entry per channel")
         return self

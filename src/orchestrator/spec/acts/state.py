@@ -25,9 +25,7 @@ class StateConfig(ActConfig):
     def _one_operation(self) -> StateConfig:
         given = [name for name in ("get", "put", "increment", "delete") if getattr(self, name) is not None]
         if len(given) != 1:
-            raise ValueError(
-                "give exactly one of `get`, `put`, `increment`, `delete`, with the key as its value"
-            )
+            raise ValueError("give exactly one of `get`, `put`, `increment`, `delete`, with the key as its value")
         if given == ["put"] and "value" not in self.model_fields_set:
             raise ValueError("`put` needs a `value`")
         if given[0] in ("get", "delete") and "value" in self.model_fields_set:
