@@ -87,7 +87,7 @@ def unique(meter: Meter, value: Json, key: Json = None) -> Json:
 
 
 def _same(left: Json, right: Json, meter: Meter) -> bool:
-    meter.charge(1)
+    meter.charge(2)
     return equal(left, right, meter)
 
 
