@@ -15,7 +15,7 @@ from orchestrator.client import Client
 from orchestrator.devserver.connect import Parts, connected
 from orchestrator.devserver.serve import HttpServer
 from orchestrator.devserver.temporal import TemporalServer
-from orchestrator.devserver.watch import watch
+from orchestrator.devserver.watch import look, watch
 from orchestrator.errors import FlowInvalid, OrchestratorError, Problem
 from orchestrator.gateway.app import create_app
 from orchestrator.settings import Settings
@@ -100,15 +100,15 @@ class Stack:
         )
         # Shielded: whoever stops waiting for the worker must not stop the worker itself.
         self._exits.append(lambda: asyncio.shield(worker.wait()))
+        known = look(settings.project_dir)
         await self.publish(settings.project_dir / "workflows")
         app = create_app(parts.client, parts.store, parts.project, settings)
         gateway = await self._stack.enter_async_context(HttpServer(app, settings.host, settings.port))
         self._exits.append(gateway.exited)
         self._settings = replace(settings, port=gateway.port)
         if self._watch_files:
-            watching = asyncio.create_task(
-                watch(settings.project_dir.resolve(), self._changed, self._stop), name="watch"
-            )
+            following = watch(settings.project_dir, known, self._changed, self._stop)
+            watching = asyncio.create_task(following, name="watch")
             self._stack.push_async_callback(self._end_watch, watching)
             self._exits.append(lambda: asyncio.shield(watching))
 
@@ -121,7 +121,7 @@ class Stack:
         try:
             if any(file.suffix == ".py" for file in files):
                 self._teller.note("activities/ changed: start again to use the new functions")
-            if any(file.name == "orchestrator.yaml" and file.parent == root.resolve() for file in files):
+            if any(file.name == "orchestrator.yaml" and file.parent == root for file in files):
                 self.parts.project.read_again()
                 self._teller.note("orchestrator.yaml was read again")
             await self.publish(root / "workflows")
@@ -135,5 +135,5 @@ class Stack:
         for result in await admission.publish_folder(self.parts.store, self.parts.project(), folder, as_edit=True):
             if result.problems:
                 self._teller.problems(result.problems)
-            elif result.published is not None and result.published.created:
+            if result.published is not None and result.published.created:
                 self._teller.note(f"published flow {result.published.flow} {result.published.version}")

@@ -1,4 +1,8 @@
-"""What makes ``up`` follow the files: whoever asks is told which of the project's files were written."""
+"""What makes ``up`` follow the files: whoever asks is told which of the project's files were written or deleted.
+
+Files are looked at again and again instead of asking the kernel for events: a project has some dozens of them, looking
+takes a millisecond, no change between start and first look is lost, and folders mounted into a container work too.
+"""
 
 from __future__ import annotations
 
@@ -6,46 +10,55 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from watchfiles import Change, awatch
-
 Changed = Callable[[list[Path]], Awaitable[None]]
+Snapshot = dict[Path, tuple[int, int]]
 
-_FOLDERS = {"workflows": {".yaml", ".yml"}, "activities": {".py"}}
+INTERVAL = 0.3
+_FOLDERS = {"workflows": (".yaml", ".yml"), "activities": (".py",)}
 _PROJECT_FILE = "orchestrator.yaml"
-_SETTLE_MS = 200
-_STEP_MS = 50
 
 
-async def watch(root: Path, changed: Changed, stop: asyncio.Event) -> None:
-    """Call ``changed`` with the files of workflows/, activities/ and orchestrator.yaml that were written or deleted,
-    until ``stop`` is set. A folder that appears later is followed from then on. ``root`` is absolute."""
-    followed: set[str] = set()
-    tasks: list[asyncio.Task[None]] = []
-
-    def follow_new_folders() -> None:
-        for name in sorted(_FOLDERS):
-            if name not in followed and (root / name).is_dir():
-                followed.add(name)
-                tasks.append(asyncio.create_task(_folder(root / name, _FOLDERS[name], changed, stop)))
-
-    def beside(_: Change, path: str) -> bool:
-        return Path(path).name in {_PROJECT_FILE, *_FOLDERS}
-
-    follow_new_folders()
-    # Not recursive: editors replace a file by renaming, which a watch on the file itself would lose, and what
-    # lies deeper (.venv, .git, our own state) is none of our business.
-    async for changes in awatch(
-        root, watch_filter=beside, stop_event=stop, recursive=False, step=_STEP_MS, debounce=_SETTLE_MS
-    ):
-        if any(Path(path).name == _PROJECT_FILE for _, path in changes):
-            await changed([root / _PROJECT_FILE])
-        follow_new_folders()
-    await asyncio.gather(*tasks)
+def look(root: Path) -> Snapshot:
+    """Every file that belongs to the project, with what changes when it is written."""
+    files = [root / _PROJECT_FILE]
+    for folder, suffixes in _FOLDERS.items():
+        files += [path for path in (root / folder).rglob("*") if path.suffix in suffixes]
+    snapshot: Snapshot = {}
+    for path in sorted(files):
+        try:
+            found = path.stat()
+        except OSError:
+            continue  # Deleted since, or not there at all.
+        snapshot[path] = (found.st_mtime_ns, found.st_size)
+    return snapshot
 
 
-async def _folder(folder: Path, suffixes: set[str], changed: Changed, stop: asyncio.Event) -> None:
-    def wanted(_: Change, path: str) -> bool:
-        return Path(path).suffix in suffixes
+class Changes:
+    """Which files differ from what was told last. A file counts when two looks in a row found it the same: nobody
+    wants half of it."""
 
-    async for changes in awatch(folder, watch_filter=wanted, stop_event=stop, step=_STEP_MS, debounce=_SETTLE_MS):
-        await changed(sorted({Path(path) for _, path in changes}))
+    def __init__(self, known: Snapshot) -> None:
+        self._known = known
+        self._last = known
+
+    def after(self, now: Snapshot) -> list[Path]:
+        """The files to tell after this look, in a stable order."""
+        rested = now == self._last
+        self._last = now
+        if not rested or now == self._known:
+            return []
+        known, self._known = self._known, now
+        return sorted(path for path in now.keys() | known.keys() if now.get(path) != known.get(path))
+
+
+async def watch(root: Path, known: Snapshot, changed: Changed, stop: asyncio.Event) -> None:
+    """Call ``changed`` with the files that differ from ``known``, then from what was told last, until ``stop``."""
+    changes = Changes(known)
+    while not stop.is_set():
+        files = changes.after(await asyncio.to_thread(look, root))
+        if files:
+            await changed(files)
+        try:
+            await asyncio.wait_for(stop.wait(), INTERVAL)
+        except TimeoutError:
+            continue
