@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from orchestrator.spec.findings import Findings, kind_of, suggestion
-from orchestrator.spec.inputs import check_json, check_schema
+from orchestrator.spec.inputs import check_json, check_schema, moved_into
 from orchestrator.spec.reading import Placed, refuse_templates
 from orchestrator.spec.source import Path
 
@@ -22,7 +22,7 @@ def inputs_schema(raw: Json, findings: Findings) -> dict[str, Json]:
     required: list[str] = []
     for name, given in raw.items() if isinstance(raw, dict) else ():
         schema, needed = _input(given, ("inputs", name), findings)
-        properties[name] = schema
+        properties[name] = moved_into(schema, f"/properties/{name}")
         if needed:
             required.append(name)
     return {"type": "object", "properties": properties, "required": required}

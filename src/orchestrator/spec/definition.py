@@ -113,7 +113,8 @@ class Definition:
     flow: str
     version: str
     hash: str
-    """SHA-256 (hex) over the canonical JSON of everything below: the identity of the content."""
+    """SHA-256 (hex) over the canonical JSON of what the author wrote, ``version`` aside: the identity of the content
+    (see ``normalise.content_hash``)."""
     file: str
     steps: tuple[Node, ...]
     name: str | None = None

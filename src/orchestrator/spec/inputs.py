@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import Any
 
@@ -19,6 +19,9 @@ from orchestrator.spec.findings import kind_of, suggestion
 Json = Any
 
 _NO_REMOTE: Registry[Any] = Registry()
+_FORMATS = jsonschema.Draft202012Validator.FORMAT_CHECKER
+_PROBES: tuple[Json, ...] = (None, {}, [], "", 0)
+"""One value of each kind: what a schema does with them shows whether it can be used at all."""
 _SHOWN = 20
 _TYPES = {
     "string": "text", "number": "a number", "integer": "a whole number", "boolean": "true or false",
@@ -90,36 +93,68 @@ def check_json(schema: dict[str, Json], value: Json) -> list[FieldProblem]:
     try:
         errors = sorted(validator.iter_errors(value), key=lambda error: [str(part) for part in error.absolute_path])
     except Unresolvable as error:
-        raise ValueError(f"the schema refers to {error.ref!r}, which is not in it; nothing is fetched") from error
+        raise ValueError(
+            f"refers to {'#' + error.ref.lstrip('#')!r}, which is not in the schema; nothing is fetched"
+        ) from error
+    except RecursionError as error:
+        raise ValueError("refers to itself without end") from error
     return [problem for error in errors for problem in _problems(error)][:_SHOWN]
 
 
 def check_schema(schema: Json) -> tuple[tuple[str | int, ...], str] | None:
     """Where and why ``schema`` is no JSON Schema that can be used, or None."""
     try:
-        jsonschema.Draft202012Validator.check_schema(schema)
+        jsonschema.Draft202012Validator.check_schema(schema, format_checker=_FORMATS)
     except SchemaError as error:
         return tuple(error.absolute_path), _sentence(error)
-    return _remote(schema, ())
-
-
-def _remote(schema: Json, path: tuple[str | int, ...]) -> tuple[tuple[str | int, ...], str] | None:
-    members: Iterable[tuple[str | int, Json]] = ()
-    if isinstance(schema, dict):
-        reference = schema.get("$ref")
-        if isinstance(reference, str) and not reference.startswith("#"):
-            return (
-                *path,
-                "$ref",
-            ), f"refers to {reference!r}; only references inside the schema (`#/…`) are followed"
-        members = ((key, value) for key, value in schema.items() if key not in ("default", "const", "enum", "examples"))
-    elif isinstance(schema, list):
-        members = enumerate(schema)
-    for part, value in members:
-        found = _remote(value, (*path, part))
-        if found:
-            return found
+    for path, reference in references(schema):
+        if reference != "#" and not reference.startswith("#/"):
+            return path, f"refers to {reference!r}; only references inside the schema (`#/…`) are followed"
+    if not isinstance(schema, dict):
+        return None
+    try:
+        for probe in _PROBES:
+            check_json(schema, probe)
+    except ValueError as error:
+        return (), str(error)
     return None
+
+
+_MAPS = ("properties", "patternProperties", "$defs", "definitions", "dependentSchemas")
+_LITERALS = ("default", "const", "enum", "examples")
+
+
+def references(schema: Json, path: tuple[str | int, ...] = ()) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    """Every ``$ref`` of a schema with its place."""
+    if isinstance(schema, list):
+        for index, item in enumerate(schema):
+            yield from references(item, (*path, index))
+    elif isinstance(schema, dict):
+        for key, value in schema.items():
+            if key in ("$ref", "$dynamicRef") and isinstance(value, str):
+                yield (*path, key), value
+            elif key in _MAPS and isinstance(value, dict):
+                for name, member in value.items():
+                    yield from references(member, (*path, key, name))
+            elif key not in _LITERALS:
+                yield from references(value, (*path, key))
+
+
+def moved_into(schema: Json, pointer: str) -> Json:
+    """The schema with its references rewritten for a place inside another one, such as ``/properties/order``."""
+    if isinstance(schema, list):
+        return [moved_into(item, pointer) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    moved: dict[str, Json] = {}
+    for key, value in schema.items():
+        if key == "$ref" and isinstance(value, str):
+            moved[key] = f"#{pointer}{value[1:]}"
+        elif key in _MAPS and isinstance(value, dict):
+            moved[key] = {name: moved_into(member, pointer) for name, member in value.items()}
+        else:
+            moved[key] = value if key in _LITERALS else moved_into(value, pointer)
+    return moved
 
 
 def _canonical(schema: dict[str, Json]) -> str:
@@ -130,12 +165,10 @@ def _canonical(schema: dict[str, Json]) -> str:
 def _validator(text: str) -> Validator:
     schema = json.loads(text)
     try:
-        jsonschema.Draft202012Validator.check_schema(schema)
+        jsonschema.Draft202012Validator.check_schema(schema, format_checker=_FORMATS)
     except SchemaError as error:
         raise ValueError(f"this is no JSON Schema: {_sentence(error)}") from error
-    validator: Validator = jsonschema.Draft202012Validator(
-        schema, registry=_NO_REMOTE, format_checker=jsonschema.Draft202012Validator.FORMAT_CHECKER
-    )
+    validator: Validator = jsonschema.Draft202012Validator(schema, registry=_NO_REMOTE, format_checker=_FORMATS)
     return validator
 
 

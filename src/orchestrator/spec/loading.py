@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path as FilePath
 from typing import Any
 
 from orchestrator.errors import FlowInvalid, Problem
+from orchestrator.spec.catalogue import check_catalogue
 from orchestrator.spec.declared import assign_ids, inputs_schema, usable_schema
 from orchestrator.spec.definition import Definition
 from orchestrator.spec.findings import Findings, check_model, kind_of, sorted_problems, suggestion
@@ -17,7 +19,7 @@ from orchestrator.spec.reading import Placed, read_steps
 from orchestrator.spec.source import Source, read_source
 from orchestrator.spec.step import Step
 from orchestrator.spec.support import not_evaluated, unsupported
-from orchestrator.spec.triggers import TRIGGERS, Trigger
+from orchestrator.spec.triggers import TRIGGERS, Trigger, WebhookTrigger
 from orchestrator.spec.visibility import Visibility
 
 Json = Any
@@ -77,6 +79,7 @@ def load_flow(text: str, file: str, project: Project) -> LoadedFlow:
     visibility.check(steps, handlers)
     findings.raise_if_any()
     assert flow is not None, "a flow without a model has problems"
+    check_catalogue(everything, flow, project, findings)
     not_evaluated(flow, findings)
     definition = normalise(flow, steps, handlers, inputs, visibility.env, source)
     later = sorted_problems(unsupported(flow, data, everything, findings))
@@ -170,6 +173,13 @@ def _triggers(raw: list[Json], findings: Findings) -> list[Trigger]:
         if name in seen:
             findings.error(path, f"the trigger id `{name}` is used twice", f"first at line {seen[name]}")
         seen.setdefault(name, findings.source.value_at(path)[0])
+        if isinstance(trigger, WebhookTrigger):
+            route = f"{trigger.method} {re.sub(r'[{][^}]*[}]', '{}', trigger.route)}"
+            if route in seen:
+                findings.error(
+                    path, f"`{trigger.method} {trigger.route}` is taken", f"by the trigger at line {seen[route]}"
+                )
+            seen.setdefault(route, findings.source.value_at(path)[0])
         read.append(trigger)
     return read
 

@@ -79,6 +79,38 @@ def test_nothing_remote_is_fetched() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("schema", "where", "why"),
+    [
+        ({"$ref": "#"}, (), "refers to itself without end"),
+        ({"allOf": [{"$ref": "#/$defs/a"}], "$defs": {"a": {"$ref": "#/$defs/a"}}}, (), "refers to itself without end"),
+        ({"$ref": "#/$defs/none"}, (), "refers to '#/$defs/none', which is not in the schema; nothing is fetched"),
+        ({"items": {"$ref": "#anchor"}}, ("items", "$ref"), "refers to '#anchor'"),
+        ({"pattern": "("}, ("pattern",), "must be a valid regex"),
+        ({"properties": {"a": {"minimum": "x"}}}, ("properties", "a", "minimum"), "must be a number, got text"),
+    ],
+)
+def test_a_schema_that_cannot_be_used_says_where_and_why(
+    schema: dict[str, Any], where: tuple[str | int, ...], why: str
+) -> None:
+    found = check_schema(schema)
+    assert found is not None
+    assert found[0] == where
+    assert found[1].startswith(why)
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"properties": {"child": {"$ref": "#"}}},
+        {"properties": {"default": {"$ref": "#/$defs/x"}}, "$defs": {"x": {}}, "default": {"$ref": "http://not/a/ref"}},
+        True,
+    ],
+)
+def test_recursive_data_and_words_that_only_look_like_references_are_fine(schema: Any) -> None:
+    assert check_schema(schema) is None
+
+
 def test_references_inside_the_schema_are_followed() -> None:
     schema = {"$defs": {"id": {"type": "integer"}}, "properties": {"a": {"$ref": "#/$defs/id"}}}
     assert [problem.field for problem in check_json(schema, {"a": "x"})] == ["a"]

@@ -84,6 +84,8 @@ TRIGGERS = [
     ("{type: webhook, path: /x, inputs: {a: 1}}", "the flow has no input `a`"),
     ("{type: webhook, path: /x, inputs: {b: '{{ steps.a }}'}}", "`steps` cannot be used in a trigger (known here: `trigger`)"),
     ("{type: webhook, path: /x, idempotency_key: '{{ secrets.K }}'}", "`secrets.K` cannot be used in a trigger"),
+    ("{type: webhook, path: '/x/{a}'}, {type: webhook, path: '/x/{b}'}", "`POST /x/{b}` is taken (by the trigger at line 2)"),
+    ("{type: api, id: a}, {type: api, id: a}", "the trigger id `a` is used twice (first at line 2)"),
     ("{type: schedule}", "a schedule needs exactly one of `cron` and `every`"),
     ("{type: schedule, cron: '0 9 * *'}", "has 4 field(s); cron has five: minute hour day month weekday"),
     ("{type: schedule, cron: '0 25 * * MON'}", "'25' is no hour; it goes from 0 to 23"),
@@ -244,6 +246,24 @@ def test_config_may_stand_in_the_step_itself_in_fallback_only(load: Any, problem
     assert any("unknown key `url` in a step" in problem for problem in problems(f"{body}  finally: {inline}\n"))
     [problem] = problems(f"{body}  fallback: [{{type: http, url: http://x, mthod: POST}}]\n")
     assert problem == "4:42: unknown key `mthod` in the config of `http` (did you mean `method`?)"
+
+
+def test_a_name_nobody_declared_is_a_warning(load: Any) -> None:
+    text = """\
+    id: f
+    services: {crm: {}}
+    steps:
+      - {type: api, config: {service: crm, method: m}}
+      - {type: api, config: {service: crn, method: m}}
+      - {type: sql, config: {database: content, query: SELECT 1}}
+      - {type: sql, config: {database: ledger, query: SELECT 1}}
+      - {type: human-task, config: {assignee: ops}}
+    """
+    assert [str(warning).removeprefix("flow.yaml:") for warning in load(text, databases={"content": {}}).warnings] == [
+        "5:35: no service `crn` is declared (did you mean `crm`?)",
+        "7:36: no database `ledger` is declared (declare it under `databases` in orchestrator.yaml)",
+        "8:43: no contact `ops` is declared (declare it under `contacts` in orchestrator.yaml)",
+    ]
 
 
 def test_trigger_json_is_complete(load: Any) -> None:

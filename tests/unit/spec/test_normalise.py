@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
+from orchestrator.errors import InputsInvalid
 from orchestrator.spec.definition import Definition, Node, Retry, Timeout, definition_from_json, definition_to_json
+from orchestrator.spec.inputs import check_inputs
 
 
 def nodes(definition: Definition) -> dict[str, Node]:
@@ -213,6 +215,21 @@ def test_inputs_become_one_object_schema(load: Any) -> None:
         },
         "required": ["name", "customer"],
     }
+
+
+def test_references_inside_an_input_keep_their_meaning(load: Any) -> None:
+    loaded = load(
+        """\
+        id: f
+        inputs:
+          order: {type: object, properties: {id: {$ref: "#/$defs/id"}}, $defs: {id: {type: integer}}}
+        steps: [{type: wait, config: {duration: 1}}]
+        """
+    )
+    schema = loaded.definition.inputs
+    assert check_inputs("f", schema, {"order": {"id": 1}}) == {"order": {"id": 1}}
+    with pytest.raises(InputsInvalid, match=r"order\.id: must be a whole number, got text"):
+        check_inputs("f", schema, {"order": {"id": "x"}})
 
 
 def test_entries_the_flow_declares_travel_with_the_steps_that_name_them(load: Any) -> None:

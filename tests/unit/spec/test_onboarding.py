@@ -5,7 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import jsonschema
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from orchestrator.errors import FlowInvalid
+from orchestrator.spec.loading import load_flow
+from orchestrator.spec.project import Project
 from orchestrator.spec.schema import flow_schema
 from orchestrator.spec.source import read_source
 
@@ -163,3 +168,28 @@ def test_what_this_release_cannot_run_of_it_is_listed(load: Any) -> None:
 
 def test_it_matches_the_schema_for_editors() -> None:
     jsonschema.Draft202012Validator(flow_schema()).validate(read_source(TEXT, "flow.yaml").data)
+
+
+LINES = TEXT.splitlines()
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(0, len(LINES) - 1),
+            st.integers(0, 40),
+            st.sampled_from(["", " ", ":", "- ", "{{", "'", "x: 1", "[", "&a", "*a"]),
+        ),
+        min_size=1,
+        max_size=4,
+    )
+)
+def test_no_damage_to_it_makes_loading_fail_with_anything_but_flow_invalid(damage: list[tuple[int, int, str]]) -> None:
+    lines = list(LINES)
+    for number, column, text in damage:
+        lines[number] = "" if text == "" else lines[number][:column] + text + lines[number][column + 1 :]
+    try:
+        load_flow("\n".join(lines), "flow.yaml", Project())
+    except FlowInvalid as error:
+        assert all(1 <= problem.line <= len(lines) + 1 for problem in error.problems)
