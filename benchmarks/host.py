@@ -16,8 +16,9 @@ import uvloop
 from temporalio.client import Client
 
 from benchmarks import handwritten
+from orchestrator.devserver.connect import connected
 from orchestrator.devserver.serve import HttpServer
-from orchestrator.devserver.stack import Stack, connected
+from orchestrator.devserver.stack import Stack
 from orchestrator.errors import Problem
 from orchestrator.settings import Settings
 from orchestrator.worker import FlowWorker

@@ -12,7 +12,7 @@ from benchmarks.report import Row
 from benchmarks.servers import Bench, cpu_seconds, open_bench, open_host
 from orchestrator import admission
 from orchestrator.client import Client
-from orchestrator.devserver.stack import connected
+from orchestrator.devserver.connect import connected
 
 VARIANTS = {"hand-written": "handwritten-worker", "flow": "flow-worker"}
 WARM_UP = 15

@@ -34,9 +34,7 @@ def binary(name: str) -> str:
     """Path of a Temporal binary: PATH first, then beside this interpreter."""
     found = shutil.which(name) or shutil.which(name, path=str(Path(sys.executable).parent))
     if found is None:
-        raise FileNotFoundError(
-            f"'{name}' is neither on PATH nor beside {sys.executable}: pip install -e .[dev]"
-        )
+        raise FileNotFoundError(f"'{name}' is neither on PATH nor beside {sys.executable}: pip install -e .[dev]")
     return found
 
 

@@ -27,10 +27,7 @@ class Wide:
 
     @workflow.run
     async def run(self, count: int, size: int) -> int:
-        started = [
-            workflow.start_activity(echo, "x" * size, start_to_close_timeout=seconds(600))
-            for _ in range(count)
-        ]
+        started = [workflow.start_activity(echo, "x" * size, start_to_close_timeout=seconds(600)) for _ in range(count)]
         return len(await asyncio.gather(*started))
 
 
@@ -76,9 +73,7 @@ class ManyChildren:
 class LongActivityId:
     @workflow.run
     async def run(self, length: int) -> str:
-        return await workflow.execute_activity(
-            echo, "ok", activity_id="i" * length, start_to_close_timeout=seconds(5)
-        )
+        return await workflow.execute_activity(echo, "ok", activity_id="i" * length, start_to_close_timeout=seconds(5))
 
 
 @workflow.defn

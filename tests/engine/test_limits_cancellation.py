@@ -178,9 +178,7 @@ async def _effect(handle: Handle) -> bool:
 
 async def test_an_activity_without_heartbeats_is_never_told_of_its_cancellation(lab: Lab) -> None:
     async with lab.worker(Undoes, activities=[stubborn, undo]):
-        handle = await lab.start(
-            Undoes.run, ActivityCancellationType.WAIT_CANCELLATION_COMPLETED.value, False
-        )
+        handle = await lab.start(Undoes.run, ActivityCancellationType.WAIT_CANCELLATION_COMPLETED.value, False)
         await until(lambda: _began(handle))
         await handle.cancel(reason="x")
         assert await handle.result() == "finished, x"

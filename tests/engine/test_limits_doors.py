@@ -236,9 +236,7 @@ async def test_a_schedule_tells_its_run_when_and_by_whom_it_was_scheduled(lab: L
         schedule = await lab.client.create_schedule(
             f"every-hour-{lab.queue}",
             Schedule(
-                action=ScheduleActionStartWorkflow(
-                    Short.run, False, id=f"sch-{lab.queue}", task_queue=lab.queue
-                ),
+                action=ScheduleActionStartWorkflow(Short.run, False, id=f"sch-{lab.queue}", task_queue=lab.queue),
                 spec=ScheduleSpec(cron_expressions=["0 * * * *"]),
             ),
         )
@@ -248,9 +246,7 @@ async def test_a_schedule_tells_its_run_when_and_by_whom_it_was_scheduled(lab: L
         await handle.result()
         started = (await events(handle))[0].workflow_execution_started_event_attributes
         await schedule.delete()
-    assert {"TemporalScheduledStartTime", "TemporalScheduledById"} <= set(
-        started.search_attributes.indexed_fields
-    )
+    assert {"TemporalScheduledStartTime", "TemporalScheduledById"} <= set(started.search_attributes.indexed_fields)
     assert run_id.startswith(f"sch-{lab.queue}-")
 
 
