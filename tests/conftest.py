@@ -94,3 +94,12 @@ def temporal_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 async def temporal(temporal_server: str) -> Client:
     """A client of ``temporal_server``."""
     return await Client.connect(temporal_server)
+
+
+@pytest.fixture
+def own_temporal_server(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+    """A dev server for one test, which may kill it: the process and its address."""
+    process, address = start_temporal(tmp_path / "temporal.log")
+    yield process, address
+    process.kill()
+    process.wait()

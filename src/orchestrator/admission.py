@@ -107,8 +107,8 @@ async def admit(
     for one that is not current. ``trigger`` is what a door knows about the delivery; without it the start is
     an api start. ``convert_text`` reads text as the declared scalars, for forms and queries.
 
-    Raises NotFound for an unknown flow or version, Refused for a disabled flow or an unknown ``until`` step,
-    InputsInvalid naming every field, SettingsInvalid for a value of the environment of the wrong type.
+    Raises NotFound for an unknown flow or version, Refused for a disabled flow, InputsInvalid naming every
+    field (and ``until``), SettingsInvalid for a value of the environment of the wrong type.
     """
     found = await (store.flows.current(flow_id) if version is None else store.flows.version(flow_id, version))
     if not found.enabled:
@@ -142,9 +142,8 @@ def _check_until(found: FlowVersion, until: str | None) -> None:
         return
     ids = [node.id for node in found.definition.walk() if node.named]
     if until not in ids:
-        raise Refused(
-            f"flow '{found.flow}' {found.version} has no step '{until}' to stop after; its steps: {', '.join(ids)}"
-        )
+        what = f"'{until}' is no step of version {found.version}; its steps: {', '.join(ids)}"
+        raise InputsInvalid(found.flow, [FieldProblem("until", what)])
 
 
 def _api_trigger(body: Json, by: str | None) -> dict[str, Json]:

@@ -17,7 +17,7 @@ from temporalio.exceptions import ApplicationError, CancelledError, TerminatedEr
 from temporalio.service import RPCError, RPCStatusCode
 
 from orchestrator.client.connection import temporal_errors
-from orchestrator.errors import OrchestratorError, Unavailable
+from orchestrator.errors import Conflict, OrchestratorError, Unavailable
 from orchestrator.spec.definition import Json
 
 MEMO = "orchestrator"
@@ -139,6 +139,10 @@ class Run:
 
     async def cancel(self, reason: str | None = None) -> None:
         """Ask the run to stop; it compensates and cleans up first. Raises NotFound, Conflict when it is over."""
+        # Temporal accepts the request for a closed run too and does nothing.
+        info = await self.info()
+        if info.status in OVER:
+            raise Conflict(f"the run '{self.id}' is over: {info.status}")
         with temporal_errors(self._temporal, run_id=self.id):
             await self.handle.cancel(reason=reason or "")
 

@@ -111,12 +111,13 @@ class Routes:
         async with self._refreshing:
             if not self._is_due(seen):
                 return
-            self._looked = time.monotonic()
-            self._changes = seen
             revision = await self._store.flows.revision()
             if revision != self._revision:
                 await self._load()
                 self._revision = revision
+            # Last: until then other requests wait here instead of using an old table.
+            self._looked = time.monotonic()
+            self._changes = seen
 
     def _is_due(self, changes: int) -> bool:
         return changes != self._changes or time.monotonic() - self._looked >= _SECONDS_BETWEEN_LOOKS

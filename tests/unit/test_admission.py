@@ -1,0 +1,151 @@
+"""What may be published and what may start."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orchestrator import admission
+from orchestrator.errors import Conflict, FlowInvalid, InputsInvalid, NotFound, Refused, SettingsInvalid
+from orchestrator.settings import Settings
+from orchestrator.spec.definition import envelope_from_json, envelope_to_json
+from orchestrator.spec.project import Project
+from orchestrator.store.database import Store
+
+FLOW = """
+id: greet
+version: 1.0.0
+env: {REGION: eu, LIMIT: 5, STRICT: false, RATE: 0.5}
+inputs: {who: string, times: {type: integer, default: 2}}
+steps:
+  - {id: first, type: transform, config: {value: "{{ inputs.who }}"}}
+  - {type: transform, config: {value: 1}}
+"""
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[Store]:
+    opened = await Store.open(f"sqlite:///{tmp_path / 'store.db'}")
+    yield opened
+    await opened.aclose()
+
+
+async def admit(store: Store, body: Any, *, env: dict[str, str] | None = None, **options: Any) -> Any:
+    project = options.pop("project", Project())
+    return await admission.admit(store, project, Settings(env=env or {}), "greet", body, **options)
+
+
+async def test_an_api_start_gets_checked_inputs_and_says_who_and_when(store: Store) -> None:
+    await admission.publish_text(store, Project(), FLOW)
+    envelope = await admit(store, {"who": "Ada", "more": 1}, by="kim")
+    assert envelope.inputs == {"who": "Ada", "times": 2}
+    assert envelope.trigger["body"] == {"who": "Ada", "more": 1}
+    assert {key: envelope.trigger[key] for key in ("type", "id", "by")} == {"type": "api", "id": "api", "by": "kim"}
+    assert envelope.trigger["time"].endswith("Z")
+    assert envelope.definition.version == "1.0.0"
+    assert envelope_from_json(envelope_to_json(envelope)) == envelope
+
+
+@pytest.mark.parametrize(
+    ("body", "field"), [({}, "who"), (None, "who"), ({"who": 1}, "who"), ([], "(inputs)"), ("x", "(inputs)")]
+)
+async def test_inputs_that_do_not_match_name_the_field(store: Store, body: Any, field: str) -> None:
+    await admission.publish_text(store, Project(), FLOW)
+    with pytest.raises(InputsInvalid) as caught:
+        await admit(store, body)
+    assert caught.value.problems[0].field == field
+
+
+async def test_text_becomes_the_declared_type_only_where_asked(store: Store) -> None:
+    await admission.publish_text(store, Project(), FLOW)
+    body = {"who": "7", "times": "7"}
+    assert (await admit(store, body, convert_text=True)).inputs == {"who": "7", "times": 7}
+    with pytest.raises(InputsInvalid):
+        await admit(store, body)
+
+
+async def test_env_is_the_default_then_the_project_then_the_environment(store: Store) -> None:
+    await admission.publish_text(store, Project(), FLOW)
+    project = Project(env={"REGION": "us", "LIMIT": 6, "OTHER": "x"})
+    envelope = await admit(store, {"who": "x"}, project=project, env={"LIMIT": "7", "STRICT": "True", "MORE": "y"})
+    assert envelope.env == {"REGION": "us", "LIMIT": 7, "STRICT": True, "RATE": 0.5}
+
+
+@pytest.mark.parametrize(("name", "text"), [("LIMIT", "many"), ("STRICT", "perhaps"), ("RATE", "fast")])
+async def test_an_env_value_of_the_wrong_type_names_the_variable(store: Store, name: str, text: str) -> None:
+    await admission.publish_text(store, Project(), FLOW)
+    with pytest.raises(SettingsInvalid, match=f"ORCHESTRATOR_ENV_{name}="):
+        await admit(store, {"who": "x"}, env={name: text})
+
+
+async def test_unknown_and_disabled_flows_are_told_apart(store: Store) -> None:
+    with pytest.raises(NotFound):
+        await admit(store, {})
+    await admission.publish_text(store, Project(), FLOW)
+    with pytest.raises(NotFound, match=r"published: '1\.0\.0'"):
+        await admit(store, {"who": "x"}, version="2")
+    await store.flows.set_enabled("greet", False)
+    with pytest.raises(Refused, match="disabled"):
+        await admit(store, {"who": "x"})
+
+
+async def test_until_names_the_steps_there_are(store: Store) -> None:
+    await admission.publish_text(store, Project(), FLOW)
+    assert (await admit(store, {"who": "x"}, until="first")).until == "first"
+    with pytest.raises(InputsInvalid, match="its steps: first"):
+        await admit(store, {"who": "x"}, until="frist")
+
+
+async def test_an_older_version_can_be_asked_for(store: Store) -> None:
+    await admission.publish_text(store, Project(), FLOW)
+    await admission.publish_text(store, Project(), FLOW.replace("1.0.0", "2.0.0").replace("times", "count"))
+    assert (await admit(store, {"who": "x"}, version="1.0.0")).inputs == {"who": "x", "times": 2}
+    assert (await admit(store, {"who": "x"})).inputs == {"who": "x", "count": 2}
+
+
+async def test_what_cannot_run_yet_is_not_published(store: Store) -> None:
+    text = FLOW + "  - {type: for-each, config: {items: [1], steps: [{type: transform, config: {value: 1}}]}}\n"
+    with pytest.raises(FlowInvalid, match="for-each"):
+        await admission.publish_text(store, Project(), text)
+    assert await store.flows.list() == []
+
+
+async def test_one_path_has_one_flow(store: Store) -> None:
+    hook = "id: {id}\ntriggers: [{{type: webhook, path: '{path}', method: {method}}}]\nsteps: [{{type: transform, config: {{value: 1}}}}]\n"
+
+    async def publish(name: str, path: str, method: str = "POST") -> None:
+        await admission.publish_text(store, Project(), hook.format(id=name, path=path, method=method))
+
+    await publish("one", "/orders/{id}")
+    await publish("one", "/orders/{number}")
+    await publish("two", "/orders/{id}", "PUT")
+    await publish("three", "/orders/{id}/lines")
+    with pytest.raises(Conflict, match="belongs to flow 'one'"):
+        await publish("four", "/orders/{order}")
+
+
+async def test_a_folder_is_published_file_by_file(store: Store, tmp_path: Path) -> None:
+    folder = tmp_path / "workflows"
+    (folder / "deep").mkdir(parents=True)
+    (folder / "a.yaml").write_text(FLOW)
+    (folder / "b.yml").write_text("id: b\nsteps: [{id: x, type: nonsense}]\n")
+    (folder / "c.yaml").write_text(FLOW.replace("Ada", "Bob"))
+    (folder / "deep" / "d.yaml").write_text(FLOW.replace("id: greet", "id: deep"))
+    (folder / "notes.txt").write_text("no flow")
+    results = await admission.publish_folder(store, Project(), folder, as_edit=True)
+    by_name = {result.file.name: result for result in results}
+    assert list(by_name) == ["a.yaml", "b.yml", "c.yaml", "d.yaml"]
+    assert by_name["a.yaml"].published is not None and by_name["d.yaml"].published is not None
+    assert by_name["b.yml"].published is None and "nonsense" in str(by_name["b.yml"].problems[0])
+    assert by_name["c.yaml"].published is None and "also defined in" in by_name["c.yaml"].problems[0].message
+    (folder / "a.yaml").write_text(FLOW.replace("default: 2", "default: 3"))
+    (edited, *_) = await admission.publish_folder(store, Project(), folder, as_edit=True)
+    assert edited.published is not None and edited.published.version.startswith("1.0.0+")
+    assert (await admit(store, {"who": "x"})).inputs["times"] == 3
+
+
+async def test_a_missing_folder_has_no_flows(store: Store, tmp_path: Path) -> None:
+    assert await admission.publish_folder(store, Project(), tmp_path / "none") == []
