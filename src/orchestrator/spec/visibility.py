@@ -127,8 +127,7 @@ class Visibility:
         known: dict[int, frozenset[str]] = {}
         for step in steps:
             known[step.number] = frozenset(_names_in(step))
-        sequential = all(self.order.waits(step) == steps[:index] for index, step in enumerate(steps[:2]))
-        sequential = sequential and all(step.step.needs is None and step.list_name != "branches" for step in steps)
+        sequential = all(step.step.needs is None and step.list_name != "branches" for step in steps)
         for step in steps:
             if sequential:
                 over = seen
