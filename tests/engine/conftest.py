@@ -32,7 +32,6 @@ def low_limits_server() -> Iterator[str]:
         "history.maximumSignalsPerExecution=50",
         "history.maxTotalUpdates=20",
         "limit.numPendingChildExecutions.error=20",
-        "limit.numPendingActivities.error=20",
     ) as address:
         yield address
 

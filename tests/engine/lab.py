@@ -99,8 +99,11 @@ class Lab:
     async def worker(
         self, *workflows: type, activities: Sequence[Callable[..., Any]] = (), **options: Any
     ) -> AsyncIterator[Worker]:
-        """A worker on this lab's own queue."""
-        runner = {"workflow_runner": UnsandboxedWorkflowRunner()}
+        """A worker on this lab's own queue. Heartbeats are hardly throttled, so that short timeouts stay sturdy."""
+        given: dict[str, Any] = {
+            "workflow_runner": UnsandboxedWorkflowRunner(),
+            "max_heartbeat_throttle_interval": seconds(0.1),
+        } | options
         with ThreadPoolExecutor(8) as threads:
             async with Worker(
                 self.client,
@@ -108,7 +111,7 @@ class Lab:
                 workflows=workflows,
                 activities=activities,
                 activity_executor=threads,
-                **(runner | options),
+                **given,
             ) as worker:
                 yield worker
 

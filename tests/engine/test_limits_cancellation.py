@@ -51,7 +51,7 @@ class Limited:
                     stubborn,
                     args=[3, True],
                     start_to_close_timeout=seconds(30),
-                    heartbeat_timeout=seconds(2),
+                    heartbeat_timeout=seconds(5),
                     cancellation_type=ActivityCancellationType.TRY_CANCEL,
                 )
         except ActivityError as error:
@@ -84,7 +84,7 @@ class Undoes:
                 stubborn,
                 args=[1.0, heartbeats],
                 start_to_close_timeout=seconds(30),
-                heartbeat_timeout=seconds(0.5) if heartbeats else None,
+                heartbeat_timeout=seconds(5) if heartbeats else None,
                 cancellation_type=ActivityCancellationType(kind),
             )
         except ActivityError as error:

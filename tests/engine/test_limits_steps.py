@@ -188,15 +188,15 @@ async def _every(interval: float, beat: Any) -> None:
 
 
 async def test_heartbeats_of_a_captured_outbound_keep_a_synchronous_activity_alive(lab: Lab) -> None:
-    options = {"start_to_close_timeout": 20, "heartbeat_timeout": 0.8, "attempts": 1}
+    options = {"start_to_close_timeout": 20, "heartbeat_timeout": 1.2, "attempts": 1}
     async with lab.worker(Step, activities=[blocking], interceptors=[Outbound()]):
-        assert await lab.run(Step.run, "blocking", [2.0], options) == ["done"]
+        assert await lab.run(Step.run, "blocking", [3.0], options) == ["done"]
 
 
 async def test_without_heartbeats_the_same_synchronous_activity_is_given_up(lab: Lab) -> None:
-    options = {"start_to_close_timeout": 20, "heartbeat_timeout": 0.8, "attempts": 1}
+    options = {"start_to_close_timeout": 20, "heartbeat_timeout": 1.2, "attempts": 1}
     async with lab.worker(Step, activities=[blocking]):
-        assert (await lab.run(Step.run, "blocking", [2.0], options))[:2] == ["TimeoutError", "HEARTBEAT"]
+        assert (await lab.run(Step.run, "blocking", [3.0], options))[:2] == ["TimeoutError", "HEARTBEAT"]
 
 
 class Ambient(Interceptor):
