@@ -88,7 +88,7 @@ class Settings:
             "anthropic_api_key": source.get("ANTHROPIC_API_KEY") or None,
             "anthropic_base_url": source.get("ANTHROPIC_BASE_URL") or None,
         }
-        for name, read in _READERS.items():
+        for name, read in READERS.items():
             text = source.get(PREFIX + name.upper())
             if text is None or text == "":
                 continue
@@ -121,7 +121,7 @@ def _paths(text: str) -> tuple[Path, ...]:
     return tuple(Path(part) for part in text.split(":") if part)
 
 
-_READERS = {
+READERS = {
     "project_dir": Path,
     "state_dir": Path,
     "host": str,

@@ -15,7 +15,7 @@ from orchestrator.engine.activities import Activities, Call, Outcome
 from orchestrator.engine.failures import RunEnded, StepFailed, error_record
 from orchestrator.engine.inbox import Inbox, Receiver, new_future
 from orchestrator.engine.together import settle
-from orchestrator.spec.acts.human_task import HumanTaskConfig
+from orchestrator.spec.acts.human_task import REJECT, HumanTaskConfig
 from orchestrator.spec.call import CLOSE_TASK
 from orchestrator.spec.definition import Json, Node, Retry, Timeout
 from orchestrator.spec.inputs import check_json
@@ -137,7 +137,7 @@ class Tasks:
         chosen = decision["decision"]
         if decision["automatic"]:
             return self._expired(node, path, task, decision)
-        if chosen == "reject" and task.on_reject != "continue":
+        if chosen == REJECT and task.on_reject != "continue":
             if task.on_reject == "cancel":
                 raise RunEnded(None, "cancelled")
             comment = f": {decision['comment']}" if decision.get("comment") else ""
@@ -165,8 +165,9 @@ def refuse(task: HumanTaskConfig, message: Json) -> str | None:
         return f"decision {chosen!r} is not one of {', '.join(names)}"
     if chosen in task.comment_required and not message.get("comment"):
         return f"'{chosen}' needs a comment"
-    if task.form and message.get("data") is not None:
-        problems = check_json(task.form, message["data"])
+    data = message.get("data")
+    if task.form and not (data is None and chosen == REJECT):
+        problems = check_json(task.form, {} if data is None else data)
         if problems:
             return "; ".join(f"data.{problem.field}: {problem.message}" for problem in problems)
     return None
