@@ -4,7 +4,7 @@ the environment."""
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -121,7 +121,7 @@ def _paths(text: str) -> tuple[Path, ...]:
     return tuple(Path(part) for part in text.split(":") if part)
 
 
-READERS = {
+READERS: Mapping[str, Callable[[str], object]] = {
     "project_dir": Path,
     "state_dir": Path,
     "host": str,

@@ -36,7 +36,8 @@ def parse_duration(value: Any) -> float:
         iso = _ISO.fullmatch(text)
         if iso and any(iso.groupdict().values()):
             return sum(float(number) * _UNITS[unit] for unit, number in iso.groupdict().items() if number)
-    raise ValueError(f"{value!r} is not a duration; write for example 500ms, 30s, 5m, 24h, 7d, 1h30m, PT24H or seconds")
+    forms = "500ms, 30s, 5m, 24h, 7d, 1h30m, PT24H or seconds"
+    raise ValueError(f"{value!r} is not a duration; write for example {forms}")
 
 
 Duration = Annotated[

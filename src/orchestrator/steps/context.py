@@ -8,7 +8,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
@@ -16,9 +16,7 @@ from orchestrator.errors import TerminalError
 from orchestrator.expressions import fill_catalogue_entry
 from orchestrator.security.secrets import Secrets
 from orchestrator.settings import Settings
-
-if TYPE_CHECKING:
-    from orchestrator.spec.project import Project
+from orchestrator.spec.project import Project
 
 T = TypeVar("T")
 Model = TypeVar("Model", bound=BaseModel)
@@ -107,4 +105,5 @@ class StepContext:
         except ValidationError as error:
             first = error.errors(include_input=False, include_url=False)[0]
             where = ".".join(str(part) for part in first["loc"])
-            raise TerminalError("invalid_config", f"{kind}.{name}.{where} in orchestrator.yaml: {first['msg']}") from error
+            message = f"{kind}.{name}.{where} in orchestrator.yaml: {first['msg']}"
+            raise TerminalError("invalid_config", message) from error
