@@ -24,6 +24,7 @@ steps:
 """
 BROKEN = GOOD.replace("inputs.name", "inputs.nmae").replace("type: transform", "type: transfrom")
 
+ROOT = Path(__file__).resolve().parents[2]
 Json = Any
 Cli = Callable[..., tuple[int, str, str]]
 
@@ -135,6 +136,12 @@ def test_schema_prints_a_valid_json_schema(cli: Cli, what: str) -> None:
     assert code == 0
     schema = json.loads(out)
     jsonschema.validators.validator_for(schema).check_schema(schema)
+
+
+@pytest.mark.parametrize("what", ["flow", "project"])
+def test_the_schema_files_that_editors_read_are_up_to_date(cli: Cli, what: str) -> None:
+    file = ROOT / "docs" / f"{what}.schema.json"
+    assert json.loads(cli("schema", what)[1]) == json.loads(file.read_text(encoding="utf-8")), "run `make schema`"
 
 
 def test_eval_compares_values_of_a_scope(cli: Cli, tmp_path: Path) -> None:
