@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
 from types import TracebackType
 from typing import Any, Self
@@ -177,6 +177,9 @@ class Client:
             workflow_id=run_id or starting.keyed_run_id(flow, idempotency_key),
             window=self.settings.idempotency_window,
         )
+        return await self._start_once(claim, body, admit)
+
+    async def _start_once(self, claim: Claim, body: Json, admit: Callable[[], Awaitable[Envelope]]) -> Run:
         known = await self._known(claim)
         if known is not None:
             return known

@@ -38,6 +38,12 @@ STATUSES = {
 
 OVER = frozenset({"completed", "failed", "cancelled", "terminated", "timed_out"})
 QUERY_TIMEOUT = timedelta(seconds=10)
+_NO_WORKER = {
+    RPCStatusCode.DEADLINE_EXCEEDED,
+    RPCStatusCode.FAILED_PRECONDITION,
+    # The SDK's own deadline, where it fires before the server's.
+    RPCStatusCode.CANCELLED,
+}
 
 
 class RunFailed(OrchestratorError):
@@ -158,7 +164,7 @@ class Run:
             except WorkflowQueryFailedError as error:
                 raise Unavailable(f"run '{self.id}' does not tell its state: {error}") from error
             except RPCError as error:
-                if error.status not in (RPCStatusCode.DEADLINE_EXCEEDED, RPCStatusCode.FAILED_PRECONDITION):
+                if error.status not in _NO_WORKER:
                     raise
                 raise Unavailable(
                     f"no worker answers for run '{self.id}': start one with `orchestrator worker` or `up`"

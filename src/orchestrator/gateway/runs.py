@@ -115,22 +115,7 @@ def router(client: Client) -> APIRouter:
 
     @api.get("/runs/{run_id:path}", operation_id="getRun", summary="Look at a run, step by step")
     async def show(run_id: str) -> RunDetail:
-        run = client.run(run_id)
-        info = await run.info()
-        detail = RunDetail(**asdict(info))
-        try:
-            detail.state = await run.state()
-            detail.status = _refined(info.status, detail.state)
-        except Unavailable as error:
-            detail.state_problem = str(error)
-        if info.status in ("completed", "failed"):
-            try:
-                detail.result = await run.result(_RESULT_SECONDS)
-            except RunFailed as error:
-                detail.error = error.error
-            except (RunCancelled, TimeoutError):
-                pass
-        return detail
+        return await _detail(client, run_id)
 
     @api.post(
         "/runs/{run_id:path}/cancel",
@@ -143,6 +128,25 @@ def router(client: Client) -> APIRouter:
         return CancelAccepted(run_id=run_id)
 
     return api
+
+
+async def _detail(client: Client, run_id: str) -> RunDetail:
+    run = client.run(run_id)
+    info = await run.info()
+    detail = RunDetail(**asdict(info))
+    try:
+        detail.state = await run.state()
+        detail.status = _refined(info.status, detail.state)
+    except Unavailable as error:
+        detail.state_problem = str(error)
+    if info.status in ("completed", "failed"):
+        try:
+            detail.result = await run.result(_RESULT_SECONDS)
+        except RunFailed as error:
+            detail.error = error.error
+        except (RunCancelled, TimeoutError):
+            pass
+    return detail
 
 
 def _summary(info: RunInfo) -> RunSummary:

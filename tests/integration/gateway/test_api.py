@@ -260,7 +260,9 @@ async def test_a_decision_for_a_run_that_is_over_is_409(door: Door) -> None:
     run_id = await started(door, "review")
     task = await door.waiting_task(run_id)
     await door.client.run(run_id).terminate("test")
-    answer = await door.http.post(f"/v1/tasks/{task['id']}/decision", json={"decision": "approve"})
+    answer = await door.http.post(
+        f"/v1/tasks/{task['id']}/decision", json={"decision": "approve", "data": {"score": 1}}
+    )
     is_problem(answer, 409, "conflict")
 
 
@@ -268,7 +270,9 @@ async def test_two_decisions_at_once_count_once(door: Door) -> None:
     await door.publish(REVIEW)
     task = await door.waiting_task(await started(door, "review"))
     url = f"/v1/tasks/{task['id']}/decision"
-    answers = await asyncio.gather(*(door.http.post(url, json={"decision": "approve", "by": str(n)}) for n in range(5)))
+    answers = await asyncio.gather(
+        *(door.http.post(url, json={"decision": "approve", "data": {"score": 1}, "by": str(n)}) for n in range(5))
+    )
     assert sorted(answer.status_code for answer in answers) == [200, 409, 409, 409, 409]
 
 

@@ -127,9 +127,7 @@ async def test_a_store_of_a_newer_release_is_left_alone(store_url: str) -> None:
         await Store.open(store_url)
 
 
-async def test_a_lost_database_is_unavailable_and_heals(
-    store: Store, store_url: str, postgres: object
-) -> None:
+async def test_a_lost_database_is_unavailable_and_heals(store: Store, store_url: str, postgres: object) -> None:
     await store.check()
     if store_url.startswith("postgresql"):
         name = store_url.split("/")[-1].split("?")[0]

@@ -107,9 +107,7 @@ async def test_an_edit_is_published_beside_the_version_it_edits(store: Store) ->
 
 
 async def test_without_a_version_each_new_content_gets_the_next_whole_number(store: Store) -> None:
-    numbers = [
-        (await store.flows.publish(loaded(version=None, content=content))).version for content in "aabbca"
-    ]
+    numbers = [(await store.flows.publish(loaded(version=None, content=content))).version for content in "aabbca"]
     assert numbers == ["1", "1", "2", "2", "3", "4"]
 
 
@@ -131,9 +129,7 @@ async def test_triggers_are_those_of_current_enabled_versions(store: Store) -> N
         loaded(version="2", content="b", triggers=[Hook(path="/new"), Hook(path="/off", enabled=False)])
     )
     await store.flows.publish(loaded(flow="sleeping", triggers=[Hook(path="/z")], enabled=False))
-    assert [(t.flow, t.version, t.trigger["path"]) for t in await store.flows.triggers()] == [
-        ("greeting", "2", "/new")
-    ]
+    assert [(t.flow, t.version, t.trigger["path"]) for t in await store.flows.triggers()] == [("greeting", "2", "/new")]
     await store.flows.set_enabled("sleeping", True)
     assert [t.trigger["path"] for t in await store.flows.triggers()] == ["/new", "/z"]
 

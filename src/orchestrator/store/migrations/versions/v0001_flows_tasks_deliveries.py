@@ -44,6 +44,11 @@ def upgrade() -> None:
         sa.Column("value", sa.Integer, nullable=False),
     )
     op.bulk_insert(counter, [{"name": "flows", "value": 0}])
+    _create_tasks()
+    _create_deliveries()
+
+
+def _create_tasks() -> None:
     op.create_table(
         "task",
         sa.Column("id", sa.Text, primary_key=True),
@@ -69,6 +74,9 @@ def upgrade() -> None:
     )
     op.create_index("task_by_status", "task", ["status", "opened_at"])
     op.create_index("task_by_run", "task", ["run_id"])
+
+
+def _create_deliveries() -> None:
     op.create_table(
         "delivery",
         sa.Column("id", sa.String(64), primary_key=True),
