@@ -122,7 +122,7 @@ class Workbench:
         )
         return await self.temporal.start_workflow(
             definition.flow,
-            args=[given, envelope_to_json(replace(started, **envelope))],
+            args=[given, envelope_to_json(replace(started, **envelope), given)],
             id=f"{definition.flow}-{uuid.uuid4().hex[:8]}",
             task_queue=self.settings.task_queue,
             task_timeout=timedelta(seconds=5),

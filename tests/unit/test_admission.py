@@ -46,7 +46,9 @@ async def test_an_api_start_gets_checked_inputs_and_says_who_and_when(store: Sto
     assert {key: envelope.trigger[key] for key in ("type", "id", "by")} == {"type": "api", "id": "api", "by": "kim"}
     assert envelope.trigger["time"].endswith("Z")
     assert envelope.definition.version == "1.0.0"
-    assert envelope_from_json(envelope_to_json(envelope)) == envelope
+    sent = envelope_to_json(envelope, envelope.trigger["body"])
+    assert "body" not in sent["trigger"]
+    assert envelope_from_json(sent, envelope.definition, envelope.trigger["body"]) == envelope
 
 
 @pytest.mark.parametrize(

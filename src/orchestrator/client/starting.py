@@ -56,7 +56,7 @@ class Encoder:
 
     async def arguments(self, body: Json, envelope: Envelope) -> list[RawValue]:
         """The workflow's arguments, encoded once. Raises TooLarge, in words, before Temporal would."""
-        data = envelope_to_json(replace(envelope, definition=_NO_DEFINITION))
+        data = envelope_to_json(replace(envelope, definition=_NO_DEFINITION), body)
         data["definition"] = self._definition(envelope.definition)
         payloads: list[Payload] = await self._temporal.data_converter.encode([body, data])
         size = sum(len(payload.data) for payload in payloads)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import lru_cache
 
 from temporalio import workflow
 from temporalio.api.common.v1 import Payload
@@ -52,8 +53,7 @@ class Outcome:
 class Activities:
     """Schedules the activities of one run."""
 
-    def __init__(self, *, flow: str, version: str, root: str, task_queue: str | None, budget: Budget) -> None:
-        self._flow = flow
+    def __init__(self, *, version: str, root: str, task_queue: str | None, budget: Budget) -> None:
         self._version = version
         self._root = root
         self._task_queue = task_queue
@@ -93,7 +93,7 @@ class Activities:
                 start_to_close_timeout=_attempt_timeout(node, foreign),
                 schedule_to_close_timeout=_total_timeout(node, call.retry),
                 heartbeat_timeout=None if foreign else HEARTBEAT,
-                retry_policy=_policy(node, call.retry, foreign),
+                retry_policy=_policy(call.retry, node.at_most_once, foreign),
                 cancellation_type=ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
                 summary=node.name or call.path,
                 priority=Priority.default if node.priority is None else Priority(priority_key=node.priority),
@@ -103,19 +103,15 @@ class Activities:
 
     def _step_call(self, call: Call) -> StepCall:
         node = call.node
-        total = _total_timeout(node, call.retry)
         return StepCall(
             path=call.path,
             step=node.id,
             type=node.type,
             source=node.source,
-            flow=self._flow,
             version=self._version,
             root=self._root,
-            key=f"{self._root}/{call.path}#1",
             retry=call.retry,
             attempt_timeout=node.timeout.attempt,
-            deadline=None if total is None else (workflow.now() + total).isoformat(),
             at_most_once=node.at_most_once,
             output_schema=node.output_schema,
             late=call.late,
@@ -153,16 +149,17 @@ def _total_timeout(node: Node, retry: Retry | None) -> timedelta | None:
     return timedelta(seconds=min(bounds)) if bounds else None
 
 
-def _policy(node: Node, retry: Retry | None, foreign: bool) -> RetryPolicy:
+@lru_cache(maxsize=256)
+def _policy(retry: Retry | None, at_most_once: bool, foreign: bool) -> RetryPolicy:
     """Temporal's side of the policy. Our activities decide themselves whether and when to try again; Temporal's
     numbers only serve timeouts and lost workers. A lost worker's attempt is made good once beyond ``max_attempts``
     (ENGINE §6)."""
     policy = retry or Retry(max_attempts=1)
-    grace = 0 if foreign or node.at_most_once else 1
+    grace = 0 if foreign or at_most_once else 1
     timed_out = {"type": "timeout", "retryable": True}
     retry_timeouts = matches(policy.on, timed_out) and not matches(policy.not_on, timed_out)
     refused = [] if retry_timeouts else ["TemporalTimeout:StartToClose"]
-    if node.at_most_once:
+    if at_most_once:
         refused.append("TemporalTimeout:Heartbeat")
     return RetryPolicy(
         initial_interval=timedelta(seconds=policy.initial_interval),

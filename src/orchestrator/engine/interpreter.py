@@ -22,7 +22,7 @@ from orchestrator.engine.inbox import new_future
 from orchestrator.engine.journal import Journal, Record
 from orchestrator.engine.program import Case, Program
 from orchestrator.engine.tasks import Tasks, Wait, Waits
-from orchestrator.engine.together import raise_if_cancelled, run_all, within
+from orchestrator.engine.together import CLEANED_UP_AFTER, raise_if_cancelled, run_all, within
 from orchestrator.expressions import CompiledValue, Expression, ExpressionError, Meter, Rendered
 from orchestrator.spec.base import parse_duration
 from orchestrator.spec.definition import Json, Node
@@ -125,12 +125,10 @@ class Interpreter:
         try:
             await self._attempt(node, frame, path, record)
             raise_if_cancelled()
-        except BaseException as error:
+        except CLEANED_UP_AFTER as error:
             if is_cancelled_exception(error):
                 self._journal.cancel(path, record, now_text())
             raise
-        finally:
-            self._progressed()
         if self._until == node.id:
             raise RunEnded(record.get("output"))
         return record
@@ -273,11 +271,8 @@ class Interpreter:
         config = self._render(self._program.code(node).config, node, frame).value
         seconds, until = self._wait_seconds(node, path, config)
         if seconds > 0:
-            self._waits.begin(Wait(path, node.id, "wait", until))
-            try:
+            with self._waits.open(Wait(path, node.id, "wait", until)):
                 await workflow.sleep(seconds, summary=node.name or path)
-            finally:
-                self._waits.end(path)
         return Outcome(None)
 
     def _wait_seconds(self, node: Node, path: str, config: dict[str, Json]) -> tuple[float, str | None]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -14,7 +15,7 @@ from temporalio.exceptions import is_cancelled_exception
 from orchestrator.engine.activities import Activities, Call, Outcome
 from orchestrator.engine.failures import RunEnded, StepFailed, error_record
 from orchestrator.engine.inbox import Inbox, Receiver, new_future
-from orchestrator.engine.together import settle
+from orchestrator.engine.together import CLEANED_UP_AFTER, settle
 from orchestrator.spec.acts.human_task import REJECT, HumanTaskConfig
 from orchestrator.spec.call import CLOSE_TASK
 from orchestrator.spec.definition import Json, Node, Retry, Timeout
@@ -57,15 +58,21 @@ class Waits:
         self._open: dict[str, Wait] = {}
         self._changed = changed
 
-    def begin(self, wait: Wait) -> None:
-        """A wait opens."""
+    @contextlib.contextmanager
+    def open(self, wait: Wait) -> Iterator[None]:
+        """The wait is open while the context is."""
         self._open[wait.path] = wait
         self._changed()
+        try:
+            yield
+        except CLEANED_UP_AFTER:
+            self._close(wait)
+            raise
+        self._close(wait)
 
-    def end(self, path: str) -> None:
-        """A wait is over."""
-        if self._open.pop(path, None) is not None:
-            self._changed()
+    def _close(self, wait: Wait) -> None:
+        del self._open[wait.path]
+        self._changed()
 
     def all(self) -> list[Wait]:
         """Open waits in the order they opened."""
@@ -104,13 +111,12 @@ class Tasks:
             return "the task is decided already" if answer.done() else refuse(task, message)
 
         assignee = task.assignee or task.group
-        self._waits.begin(Wait(path, node.id, "human-task", _text(due), assignee))
-        self._inbox.open(node.id, Receiver(refusal, answer.set_result))
-        try:
-            message = await _until(answer, due, f"deadline of {node.id}")
-        finally:
-            self._inbox.close(node.id)
-            self._waits.end(path)
+        with self._waits.open(Wait(path, node.id, "human-task", _text(due), assignee)):
+            self._inbox.open(node.id, Receiver(refusal, answer.set_result))
+            try:
+                message = await _until(answer, due, f"deadline of {node.id}")
+            finally:
+                self._inbox.close(node.id)
         return _record(message, _text(due))
 
     async def _close(self, node: Node, path: str, closing: dict[str, Json]) -> None:
@@ -181,8 +187,10 @@ async def _until(answer: asyncio.Future[Json], due: datetime | None, summary: st
     timer = asyncio.create_task(workflow.sleep(seconds, summary=summary))
     try:
         await workflow.wait([answer, timer], return_when=asyncio.FIRST_COMPLETED)
-    finally:
+    except CLEANED_UP_AFTER:
         await settle([timer])
+        raise
+    await settle([timer])
     return answer.result() if answer.done() else None
 
 

@@ -16,6 +16,10 @@ from temporalio import workflow
 T = TypeVar("T")
 Work = Coroutine[Any, Any, T]
 
+CLEANED_UP_AFTER = (Exception, asyncio.CancelledError)
+"""What clean-up that waits or calls Temporal may follow. Never ``finally`` or BaseException: when a run is dropped
+from a worker's memory its coroutines are closed with GeneratorExit, outside the workflow, where neither is possible."""
+
 
 async def settle(tasks: Sequence[asyncio.Task[Any]]) -> None:
     """Cancel the tasks and wait until every one of them has really stopped, even if we are cancelled meanwhile.
@@ -62,8 +66,9 @@ async def run_all(
                 outcome = _outcome(task)
                 if isinstance(outcome, BaseException) and stops(outcome):
                     raise outcome
-    finally:
+    except CLEANED_UP_AFTER:
         await settle(pending)
+        raise
     return [_outcome(task) for task in tasks], finished
 
 
@@ -83,10 +88,13 @@ async def within(seconds: float | None, work: Work[T], expired: Callable[[], Bas
     timer = asyncio.create_task(workflow.sleep(seconds, summary=summary))
     try:
         await workflow.wait([task, timer], return_when=asyncio.FIRST_COMPLETED)
-        if task.done():
-            return task.result()
-    finally:
+    except CLEANED_UP_AFTER:
         await settle([task, timer])
+        raise
+    if task.done():
+        await settle([timer])
+        return task.result()
+    await settle([task])
     raise expired()
 
 

@@ -21,7 +21,7 @@ from orchestrator.engine.interpreter import Interpreter, now_text
 from orchestrator.engine.journal import Journal
 from orchestrator.engine.program import Program, program_of
 from orchestrator.engine.tasks import Tasks, Waits
-from orchestrator.engine.together import within
+from orchestrator.engine.together import CLEANED_UP_AFTER, within
 from orchestrator.expressions import ExpressionError
 from orchestrator.spec.call import CANCEL_RUN, RESOLVE_FLOW
 from orchestrator.spec.definition import Envelope, Json, Node, envelope_from_json
@@ -73,11 +73,9 @@ class FlowWorkflow:
             return self._finish("completed", ended.output)
         except StepFailed as failure:
             self._fail(failure.error)
-        except BaseException as error:
+        except CLEANED_UP_AFTER as error:
             if is_cancelled_exception(error):
                 self._finish("cancelled", None)
-                raise
-            if not isinstance(error, Exception):
                 raise
             # ENGINE §3: a bare exception would leave the run retrying its workflow task for ever.
             self._fail(self._internal(error))
@@ -87,8 +85,8 @@ class FlowWorkflow:
     async def _resolve(self, args: list[Json]) -> Running:
         body = args[0] if args else None
         data = args[1] if len(args) > 1 and isinstance(args[1], dict) else await self._resolve_bare(body)
-        envelope = envelope_from_json(data)
         program = program_of(data["definition"])
+        envelope = envelope_from_json(data, program.definition, body)
         self._running = self._prepare(envelope, program)
         return self._running
 
@@ -114,7 +112,6 @@ class FlowWorkflow:
         definition = envelope.definition
         root = envelope.root or info.workflow_id
         activities = Activities(
-            flow=definition.flow,
             version=definition.version,
             root=root,
             task_queue=definition.task_queue,
@@ -211,7 +208,7 @@ class FlowWorkflow:
         self._show_progress()
         raise ApplicationError(str(error["message"]), error, type=str(error["type"]), non_retryable=True)
 
-    def _internal(self, error: Exception) -> ErrorRecord:
+    def _internal(self, error: BaseException) -> ErrorRecord:
         return {
             "type": "internal_error",
             "message": (
@@ -250,6 +247,8 @@ class FlowWorkflow:
         answer: dict[str, Json] = {
             "status": self._status if self._status != "running" or not self._waits.all() else "waiting",
             "steps": {path: _shown(record) for path, record in page},
+            # JSON objects lose their order on the way.
+            "order": [path for path, _ in page],
             "waits": [wait.to_json() for wait in self._waits.all()],
             "warnings": list(self._inbox.refusals),
         }

@@ -8,7 +8,7 @@ shape changes; the engine reads every older number.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
 from pydantic import TypeAdapter
@@ -170,7 +170,6 @@ class Envelope:
 
 
 _DEFINITION: TypeAdapter[Definition] = TypeAdapter(Definition)
-_ENVELOPE: TypeAdapter[Envelope] = TypeAdapter(Envelope)
 
 
 def definition_to_json(definition: Definition) -> dict[str, Json]:
@@ -184,13 +183,24 @@ def definition_from_json(data: Json) -> Definition:
     return _DEFINITION.validate_python(data)
 
 
-def envelope_to_json(envelope: Envelope) -> dict[str, Json]:
-    """The envelope as JSON, defaults left out."""
-    dumped: dict[str, Json] = _ENVELOPE.dump_python(envelope, mode="json", exclude_defaults=True)
-    dumped["definition"] = definition_to_json(envelope.definition)
-    return dumped | {"format": envelope.format}
+def envelope_to_json(envelope: Envelope, body: Json) -> dict[str, Json]:
+    """The envelope as JSON beside the body it is started with. Empty members are left out, and so is what repeats
+    the body: ``trigger.body``, and the inputs where they are the body's own members."""
+    members = {one.name: getattr(envelope, one.name) for one in fields(Envelope) if one.name != "definition"}
+    dumped: dict[str, Json] = {name: value for name, value in members.items() if value not in (None, "", {}, False)}
+    if envelope.inputs != body:
+        dumped["inputs"] = envelope.inputs
+    else:
+        dumped.pop("inputs", None)
+    if envelope.trigger.get("body") == body:
+        dumped["trigger"] = {name: value for name, value in envelope.trigger.items() if name != "body"}
+    return dumped | {"definition": definition_to_json(envelope.definition)}
 
 
-def envelope_from_json(data: Json) -> Envelope:
-    """The envelope that ``envelope_to_json`` wrote. Raises pydantic's ValidationError on any other shape."""
-    return _ENVELOPE.validate_python(data)
+def envelope_from_json(data: dict[str, Json], definition: Definition, body: Json) -> Envelope:
+    """The envelope that ``envelope_to_json`` wrote, around its decoded definition (which callers keep by hash, since
+    decoding it again for every run would cost more than the rest of the start). Raises TypeError on any other shape.
+    """
+    envelope = Envelope(**(data | {"definition": definition}))
+    trigger = {"body": body} | envelope.trigger
+    return replace(envelope, trigger=trigger, inputs=data.get("inputs", body if isinstance(body, dict) else {}))

@@ -4,18 +4,17 @@ mapping on the way out. A worker interceptor, so that step types and users' func
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import functools
 import json
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from contextvars import ContextVar
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from pydantic_core import PydanticSerializationError, to_jsonable_python
 from temporalio import activity
-from temporalio.converter import DefaultPayloadConverter
+from temporalio.common import RawValue
 from temporalio.exceptions import ApplicationError
 from temporalio.worker import (
     ActivityInboundInterceptor,
@@ -66,7 +65,7 @@ class StepInterceptor(Interceptor):
             step_id=call.step,
             step_type=call.type,
             source=call.source,
-            flow=call.flow,
+            flow=info.workflow_type or "",
             version=call.version,
             run_id=info.workflow_id or "",
             root_id=call.root,
@@ -95,14 +94,12 @@ class _Attempt(ActivityInboundInterceptor):
         payload = input.headers.get(HEADER)
         if payload is None:
             return await self.next.execute_activity(input)
-        call = call_from_json(DefaultPayloadConverter().from_payload(payload))
+        call = call_from_json(json.loads(payload.data))
         context = self._make_context(call)
         _CONTEXT.set(context)
+        beats = _Heartbeats(self._outbound)
         try:
-            async with self._heartbeats(), _bounded(call):
-                input.args = fill_late(list(input.args), call.late, functools.partial(_late_value, context))
-                output = await self.next.execute_activity(input)
-            return _result(call, context, output)
+            return _result(call, context, await self._run(input, call, context))
         except StepError as error:
             raise _failure(call, context, error) from None
         except ApplicationError as error:
@@ -110,18 +107,48 @@ class _Attempt(ActivityInboundInterceptor):
         except Exception as error:
             context.logger.warning("step %s of run %s raised", call.path, context.run_id, exc_info=True)
             raise _failure(call, context, StepError(type(error).__name__, str(error) or repr(error))) from None
-
-    @contextlib.asynccontextmanager
-    async def _heartbeats(self) -> AsyncIterator[None]:
-        timeout = activity.info().heartbeat_timeout
-        if timeout is None or self._outbound is None:
-            yield
-            return
-        beats = asyncio.create_task(_beat(self._outbound, timeout / 3))
-        try:
-            yield
         finally:
-            beats.cancel()
+            beats.stop()
+
+    async def _run(self, input: ExecuteActivityInput, call: StepCall, context: StepContext) -> Any:  # noqa: A002
+        """The step itself within its own timeout, which is enforced here so that attempts are counted as the author
+        wrote them."""
+        if call.late:
+            input.args = fill_late(list(input.args), call.late, functools.partial(_late_value, context))
+        try:
+            async with asyncio.timeout(call.attempt_timeout) as bound:
+                return await self.next.execute_activity(input)
+        except TimeoutError as error:
+            if not bound.expired():
+                raise StepError("timeout", str(error) or "something the step waited for timed out") from error
+            raise StepError(
+                "timeout", f"the attempt took longer than its timeout of {call.attempt_timeout:g}s"
+            ) from error
+
+
+class _Heartbeats:
+    """Signs of life of the current attempt, every third of its heartbeat timeout, until stopped."""
+
+    def __init__(self, outbound: _Outbound | None) -> None:
+        timeout = activity.info().heartbeat_timeout
+        self._timer: asyncio.TimerHandle | None = None
+        if timeout is not None and outbound is not None:
+            self._every = timeout.total_seconds() / 3
+            self._outbound = outbound
+            self._loop = asyncio.get_running_loop()
+            self._later()
+
+    def stop(self) -> None:
+        """No more of them."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _later(self) -> None:
+        self._timer = self._loop.call_later(self._every, self._beat)
+
+    def _beat(self) -> None:
+        self._outbound.beat()
+        self._later()
 
 
 class _Outbound(ActivityOutboundInterceptor):
@@ -141,24 +168,6 @@ class _Outbound(ActivityOutboundInterceptor):
         self.next.heartbeat(*self._details)
 
 
-async def _beat(outbound: _Outbound, every: timedelta) -> None:
-    while True:
-        await asyncio.sleep(every.total_seconds())
-        outbound.beat()
-
-
-@contextlib.asynccontextmanager
-async def _bounded(call: StepCall) -> AsyncIterator[None]:
-    """The attempt's own timeout: enforced here so that attempts are counted as the author wrote them."""
-    try:
-        async with asyncio.timeout(call.attempt_timeout) as bound:
-            yield
-    except TimeoutError as error:
-        if not bound.expired():
-            raise StepError("timeout", str(error) or "something the step waited for timed out") from error
-        raise StepError("timeout", f"the attempt took longer than its timeout of {call.attempt_timeout:g}s") from error
-
-
 def _late_value(context: StepContext, name: str) -> str | int:
     root, _, rest = name.partition(".")
     if root == "secrets":
@@ -170,7 +179,8 @@ def _late_value(context: StepContext, name: str) -> str | int:
     raise TerminalError("invalid_config", f"'{name}' is not known inside a step")
 
 
-def _result(call: StepCall, context: StepContext, output: Any) -> dict[str, Json]:
+def _result(call: StepCall, context: StepContext, output: Any) -> RawValue:
+    """The step's result, encoded here because its size has to be known."""
     try:
         plain = context.secrets.mask(to_jsonable_python(output))
     except PydanticSerializationError as error:
@@ -180,16 +190,17 @@ def _result(call: StepCall, context: StepContext, output: Any) -> dict[str, Json
         if problems:
             listed = "; ".join(f"{problem.field or 'output'}: {problem.message}" for problem in problems[:5])
             raise StepError("invalid_output", f"the output does not match output_schema: {listed}", data=plain)
-    size = len(json.dumps(plain, ensure_ascii=False).encode())
-    if size > LARGEST_RESULT:
-        message = (
-            f"the step's output has {size} bytes, a run can keep {LARGEST_RESULT} per step: return less, or a reference"
-        )
-        raise TerminalError("payload_too_large", message)
     result: dict[str, Json] = {"output": plain, "attempts": context.attempt}
     if context.usage:
         result["usage"] = context.usage
-    return result
+    [payload] = activity.payload_converter().to_payloads([result])
+    if len(payload.data) > LARGEST_RESULT:
+        message = (
+            f"the step's output has {len(payload.data)} bytes, a run can keep {LARGEST_RESULT} per step: return less, "
+            "or a reference"
+        )
+        raise TerminalError("payload_too_large", message)
+    return RawValue(payload)
 
 
 def _failure(call: StepCall, context: StepContext, error: StepError) -> ApplicationError:
@@ -212,7 +223,7 @@ def _failure(call: StepCall, context: StepContext, error: StepError) -> Applicat
         record,
         context.attempt,
         retry_after=error.retry_after,
-        seconds_left=_seconds_left(call),
+        seconds_left=_seconds_left(),
         chance=random.random(),
     )
     return ApplicationError(
@@ -224,10 +235,11 @@ def _failure(call: StepCall, context: StepContext, error: StepError) -> Applicat
     )
 
 
-def _seconds_left(call: StepCall) -> float | None:
-    if call.deadline is None:
-        return None
-    return (datetime.fromisoformat(call.deadline) - datetime.now(UTC)).total_seconds()
+def _seconds_left() -> float | None:
+    """Until the step's total time is over: no attempt may start after that."""
+    info = activity.info()
+    total = info.schedule_to_close_timeout
+    return None if total is None else (info.scheduled_time + total - datetime.now(UTC)).total_seconds()
 
 
 def _from_application(error: ApplicationError) -> StepError:

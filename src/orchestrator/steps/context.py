@@ -21,6 +21,7 @@ from orchestrator.spec.project import Project
 T = TypeVar("T")
 Model = TypeVar("Model", bound=BaseModel)
 Json = Any
+LOGGER = logging.getLogger("orchestrator.steps")
 
 
 class Closable(Protocol):
@@ -85,7 +86,7 @@ class StepContext:
     resources: Resources
     bindings: dict[str, dict[str, Json]] = field(default_factory=dict)
     """Catalogue entries the flow itself declares."""
-    logger: logging.Logger = field(default_factory=lambda: logging.getLogger("orchestrator.steps"))
+    logger: logging.Logger = LOGGER
     output_schema: dict[str, Json] | None = None
     """JSON Schema the output must match, where the author gave one."""
     usage: dict[str, Json] = field(default_factory=dict)

@@ -33,7 +33,7 @@ def resolve_activity(
             # Only an unreachable store is worth another try; the rest is as wrong in a minute as now.
             again = isinstance(error, Unavailable)
             raise ApplicationError(str(error), type=error.code, non_retryable=not again) from error
-        return envelope_to_json(envelope)
+        return envelope_to_json(envelope, body)
 
     return resolve_flow
 

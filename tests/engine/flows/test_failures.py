@@ -192,4 +192,4 @@ async def test_a_result_too_large_for_a_run_fails_the_step_clearly(workbench: Wo
     """
     error = await workbench.failure(flow)
     assert error["type"] == "payload_too_large"
-    assert "3000002 bytes" in error["message"]
+    assert "3000026 bytes" in error["message"]

@@ -49,9 +49,7 @@ class FileConfig(ActConfig):
             "".encode(encoding)
             return codecs.lookup(encoding).name
         except LookupError:
-            raise ValueError(
-                f"'{encoding}' is no text encoding; write utf-8, base64 or for example latin-1"
-            ) from None
+            raise ValueError(f"'{encoding}' is no text encoding; write utf-8, base64 or for example latin-1") from None
 
     @model_validator(mode="after")
     def _complete(self) -> FileConfig:
@@ -61,7 +59,5 @@ class FileConfig(ActConfig):
         if not writes and "content" in self.model_fields_set:
             raise ValueError(f"{self.operation} takes no content")
         if (self.operation == "move") != (self.to is not None):
-            raise ValueError(
-                "move needs 'to', the new path" if self.operation == "move" else "only move takes 'to'"
-            )
+            raise ValueError("move needs 'to', the new path" if self.operation == "move" else "only move takes 'to'")
         return self

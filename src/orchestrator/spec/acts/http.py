@@ -104,12 +104,9 @@ class HttpConfig(ActConfig):
     @model_validator(mode="after")
     def _one_body(self) -> HttpConfig:
         given = [name for name in ("body", "form", "text", "file") if getattr(self, name) is not None]
-        multipart = (
-            given == ["form", "file"] and isinstance(self.file, Upload) and self.file.field is not None
-        )
+        multipart = given == ["form", "file"] and isinstance(self.file, Upload) and self.file.field is not None
         if len(given) > 1 and not multipart:
             raise ValueError(
-                f"a request has one body, here are {' and '.join(given)}; only form and a file with 'field' "
-                "go together"
+                f"a request has one body, here are {' and '.join(given)}; only form and a file with 'field' go together"
             )
         return self
