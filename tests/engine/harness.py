@@ -19,7 +19,7 @@ from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 from temporalio.exceptions import ApplicationError
 
 from orchestrator.settings import Settings
-from orchestrator.spec.definition import Envelope, envelope_to_json
+from orchestrator.spec.definition import Envelope, definition_to_json, envelope_to_json
 from orchestrator.spec.inputs import check_inputs
 from orchestrator.spec.loading import load_flow
 from orchestrator.spec.project import Project, load_project
@@ -122,7 +122,7 @@ class Workbench:
         )
         return await self.temporal.start_workflow(
             definition.flow,
-            args=[given, envelope_to_json(replace(started, **envelope), given)],
+            args=[given, envelope_to_json(replace(started, **envelope), given), definition_to_json(definition)],
             id=f"{definition.flow}-{uuid.uuid4().hex[:8]}",
             task_queue=self.settings.task_queue,
             task_timeout=timedelta(seconds=5),

@@ -62,12 +62,13 @@ def change_timer(definition: dict[str, Any]) -> None:
 async def test_a_changed_definition_does_not_pass_as_the_same_run(change: Change) -> None:
     text = (Path(__file__).parent / "histories" / "two-echoes-and-a-wait.json").read_text(encoding="utf-8")
     data = json.loads(text)
-    payload = data["events"][0]["workflowExecutionStartedEventAttributes"]["input"]["payloads"][1]
-    envelope = json.loads(base64.b64decode(payload["data"]))
-    change(envelope["definition"])
-    # The engine keeps compiled definitions by hash: a changed one must not meet the old one's code.
-    envelope["definition"]["hash"] = change.__name__
-    payload["data"] = base64.b64encode(json.dumps(envelope).encode()).decode()
+    payloads = data["events"][0]["workflowExecutionStartedEventAttributes"]["input"]["payloads"]
+    envelope, definition = (json.loads(base64.b64decode(payload["data"])) for payload in payloads[1:])
+    change(definition)
+    # The engine keeps compiled definitions by key: a changed one must not meet the old one's code.
+    envelope["definition"] = change.__name__
+    for payload, value in zip(payloads[1:], (envelope, definition), strict=True):
+        payload["data"] = base64.b64encode(json.dumps(value).encode()).decode()
     history = WorkflowHistory.from_json("changed", json.dumps(data))
     try:
         produced = await replay(history)

@@ -7,7 +7,6 @@ import json
 import secrets
 import time
 from collections import OrderedDict
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -18,16 +17,22 @@ from temporalio.common import RawValue, SearchAttributePair, TypedSearchAttribut
 from orchestrator import telemetry
 from orchestrator.client.run import MEMO
 from orchestrator.errors import TooLarge
-from orchestrator.spec.definition import Definition, Envelope, Json, definition_to_json, envelope_to_json
+from orchestrator.spec.definition import (
+    Definition,
+    Envelope,
+    Json,
+    definition_key,
+    definition_to_json,
+    envelope_to_json,
+)
 
 TASK_TIMEOUT = timedelta(seconds=5)
 """A lost worker is noticed after this long (ENGINE §4)."""
 LARGEST_START = 2_000_000
 """Bytes. Temporal refuses a start whose arguments are larger than 2 MiB."""
 _REMEMBERED = 256
-"""Definitions kept as JSON; they never change, so only their number is bounded."""
+"""Definitions kept encoded; they never change, so only their number is bounded."""
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
-_NO_DEFINITION = Definition(flow="", version="", hash="", file="", steps=())
 
 
 def new_run_id(flow: str) -> str:
@@ -52,28 +57,29 @@ class Encoder:
 
     def __init__(self, temporal: temporalio.client.Client) -> None:
         self._temporal = temporal
-        self._definitions: OrderedDict[tuple[str, str, str], dict[str, Json]] = OrderedDict()
+        self._definitions: OrderedDict[str, Payload] = OrderedDict()
 
     async def arguments(self, body: Json, envelope: Envelope) -> list[RawValue]:
-        """The workflow's arguments, encoded once. Raises TooLarge, in words, before Temporal would."""
-        data = envelope_to_json(replace(envelope, definition=_NO_DEFINITION), body)
-        data["definition"] = self._definition(envelope.definition)
-        payloads: list[Payload] = await self._temporal.data_converter.encode([body, data])
-        size = sum(len(payload.data) for payload in payloads)
+        """The workflow's arguments: body, envelope, definition. Raises TooLarge, in words, before Temporal would."""
+        definition = await self._definition(envelope.definition)
+        payloads = await self._temporal.data_converter.encode([body, envelope_to_json(envelope, body)])
+        size = sum(len(payload.data) for payload in (*payloads, definition))
         if size > LARGEST_START:
             raise TooLarge(
                 f"the start of flow '{envelope.definition.flow}' takes {size} bytes (body, inputs, definition) "
                 f"and may take {LARGEST_START}: keep large data elsewhere and pass a reference"
             )
-        return [RawValue(payload) for payload in payloads]
+        return [RawValue(payload) for payload in (*payloads, definition)]
 
-    def _definition(self, definition: Definition) -> dict[str, Json]:
-        key = (definition.flow, definition.version, definition.hash)
-        if key not in self._definitions:
+    async def _definition(self, definition: Definition) -> Payload:
+        key = definition_key(definition)
+        payload = self._definitions.get(key)
+        if payload is None:
+            [payload] = await self._temporal.data_converter.encode([definition_to_json(definition)])
             while len(self._definitions) >= _REMEMBERED:
                 self._definitions.popitem(last=False)
-            self._definitions[key] = definition_to_json(definition)
-        return self._definitions[key]
+            self._definitions[key] = payload
+        return payload
 
 
 def options(envelope: Envelope, *, eager: bool) -> dict[str, Any]:

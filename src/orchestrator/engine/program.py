@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from orchestrator.expressions import CompiledValue, Expression, Names, compile_expression, compile_value
@@ -90,13 +90,12 @@ _programs: dict[str, Program] = {}
 _MOST = 512
 
 
-def program_of(data: Json) -> Program:
-    """The program of a definition as JSON (``Envelope.definition``), from this process's cache where it was seen
-    before. The key is the content hash and the file, so that errors point at the right place."""
-    key = f"{data['hash']}:{data['file']}:{data['version']}"
+def program_of(key: str, read: Callable[[], Json]) -> Program:
+    """The program of the definition with this key (``definition_key``), from this process's cache where it was seen
+    before; else ``read`` gives the definition as JSON. So a definition is decoded once per process, not per run."""
     program = _programs.get(key)
     if program is None:
-        program = Program(definition_from_json(data))
+        program = Program(definition_from_json(read()))
         if len(_programs) >= _MOST:
             _programs.pop(next(iter(_programs)))
         _programs[key] = program

@@ -50,7 +50,8 @@ class RunTimedOut(Exception):
 
 @workflow.defn(dynamic=True)
 class FlowWorkflow:
-    """Argument 1 is the body, argument 2 (optional) the envelope; the result is the run's output."""
+    """Argument 1 is the body, 2 and 3 (both or neither) are the envelope and the definition; the result is the run's
+    output."""
 
     def __init__(self) -> None:
         self._journal = Journal()
@@ -65,7 +66,7 @@ class FlowWorkflow:
     async def run(self, args: Sequence[RawValue]) -> Json:
         """Resolve the definition, walk it, and end in a way that names what happened."""
         try:
-            running = await self._resolve([self._decode(arg) for arg in args])
+            running = await self._resolve(args)
             return self._finish("completed", await self._walk(running))
         except RunEnded as ended:
             if ended.status == "cancelled":
@@ -82,19 +83,22 @@ class FlowWorkflow:
 
     # -- the run ----------------------------------------------------------------------------------------------
 
-    async def _resolve(self, args: list[Json]) -> Running:
-        body = args[0] if args else None
-        data = args[1] if len(args) > 1 and isinstance(args[1], dict) else await self._resolve_bare(body)
-        program = program_of(data["definition"])
-        envelope = envelope_from_json(data, program.definition, body)
-        self._running = self._prepare(envelope, program)
+    async def _resolve(self, args: Sequence[RawValue]) -> Running:
+        body = self._decode(args[0]) if args else None
+        if len(args) > 2:
+            envelope = self._decode(args[1])
+            program = program_of(envelope["definition"], lambda: self._decode(args[2]))
+        else:
+            envelope, definition = await self._resolve_bare(body)
+            program = program_of(envelope["definition"], lambda: definition)
+        self._running = self._prepare(envelope_from_json(envelope, program.definition, body), program)
         return self._running
 
-    async def _resolve_bare(self, body: Json) -> dict[str, Json]:
+    async def _resolve_bare(self, body: Json) -> list[dict[str, Json]]:
         """A run started by any other Temporal client: one local activity builds what ours would have passed."""
         info = workflow.info()
         try:
-            envelope: dict[str, Json] = await workflow.execute_local_activity(
+            resolved: list[dict[str, Json]] = await workflow.execute_local_activity(
                 RESOLVE_FLOW,
                 args=[info.workflow_type, body, info.workflow_id],
                 start_to_close_timeout=timedelta(seconds=10),
@@ -105,7 +109,7 @@ class FlowWorkflow:
             if is_cancelled_exception(error):
                 raise
             raise StepFailed(_unresolved(error)) from error
-        return envelope
+        return resolved
 
     def _prepare(self, envelope: Envelope, program: Program) -> Running:
         info = workflow.info()

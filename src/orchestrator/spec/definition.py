@@ -144,10 +144,11 @@ class Definition:
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
-    """Argument 2 of the workflow: everything a run is started with besides the body (argument 1).
+    """Everything a run is started with besides the body (argument 1 of the workflow).
 
-    Our client passes it; a run that any other Temporal client starts without it builds the same thing in one local
-    activity.
+    Our client passes it as argument 2 and the definition, which is the larger and never changes, as argument 3: each is
+    a payload of its own (ENGINE §2). A run that any other Temporal client starts without them builds the same thing in
+    one local activity.
     """
 
     definition: Definition
@@ -183,24 +184,30 @@ def definition_from_json(data: Json) -> Definition:
     return _DEFINITION.validate_python(data)
 
 
+def definition_key(definition: Definition) -> str:
+    """What identifies a definition's content and the file its messages point at: workers keep compiled ones by it."""
+    return f"{definition.hash} {definition.version} {definition.file}"
+
+
 def envelope_to_json(envelope: Envelope, body: Json) -> dict[str, Json]:
-    """The envelope as JSON beside the body it is started with. Empty members are left out, and so is what repeats
-    the body: ``trigger.body``, and the inputs where they are the body's own members."""
-    members = {one.name: getattr(envelope, one.name) for one in fields(Envelope) if one.name != "definition"}
+    """The envelope as JSON beside the body and the definition it is started with; ``definition`` holds the key alone.
+    Empty members are left out, and so is what repeats the body: ``trigger.body``, and the inputs where they are the
+    body's own members."""
+    members = {one.name: getattr(envelope, one.name) for one in fields(Envelope)}
     dumped: dict[str, Json] = {name: value for name, value in members.items() if value not in (None, "", {}, False)}
+    dumped["definition"] = definition_key(envelope.definition)
     if envelope.inputs != body:
         dumped["inputs"] = envelope.inputs
     else:
         dumped.pop("inputs", None)
     if envelope.trigger.get("body") == body:
         dumped["trigger"] = {name: value for name, value in envelope.trigger.items() if name != "body"}
-    return dumped | {"definition": definition_to_json(envelope.definition)}
+    return dumped
 
 
 def envelope_from_json(data: dict[str, Json], definition: Definition, body: Json) -> Envelope:
-    """The envelope that ``envelope_to_json`` wrote, around its decoded definition (which callers keep by hash, since
-    decoding it again for every run would cost more than the rest of the start). Raises TypeError on any other shape.
-    """
+    """The envelope that ``envelope_to_json`` wrote, around its decoded definition. Raises TypeError on any other
+    shape."""
     envelope = Envelope(**(data | {"definition": definition}))
     trigger = {"body": body} | envelope.trigger
     return replace(envelope, trigger=trigger, inputs=data.get("inputs", body if isinstance(body, dict) else {}))

@@ -13,7 +13,7 @@ from orchestrator import admission
 from orchestrator.errors import OrchestratorError, Unavailable
 from orchestrator.settings import Settings
 from orchestrator.spec.call import CANCEL_RUN, RESOLVE_FLOW
-from orchestrator.spec.definition import envelope_to_json
+from orchestrator.spec.definition import definition_to_json, envelope_to_json
 from orchestrator.spec.project import Project
 from orchestrator.store.database import Store
 
@@ -24,7 +24,7 @@ def resolve_activity(
     """The activity, bound to what it reads. It takes the flow id, the body and the run id."""
 
     @activity.defn(name=RESOLVE_FLOW)
-    async def resolve_flow(flow: str, body: Any, run_id: str) -> dict[str, Any]:
+    async def resolve_flow(flow: str, body: Any, run_id: str) -> list[dict[str, Any]]:
         try:
             envelope = await admission.admit(
                 store, project(), settings, flow, body, run_id=run_id, search_attributes=search_attributes
@@ -33,7 +33,7 @@ def resolve_activity(
             # Only an unreachable store is worth another try; the rest is as wrong in a minute as now.
             again = isinstance(error, Unavailable)
             raise ApplicationError(str(error), type=error.code, non_retryable=not again) from error
-        return envelope_to_json(envelope, body)
+        return [envelope_to_json(envelope, body), definition_to_json(envelope.definition)]
 
     return resolve_flow
 

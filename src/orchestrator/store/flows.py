@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
+import time
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -22,6 +23,8 @@ from orchestrator.spec.definition import Definition, Json, definition_from_json,
 from orchestrator.store import tables
 from orchestrator.store.connection import Database
 
+FRESH = 0.2
+"""Seconds for which the current version of a flow is taken to be what it was: a burst of starts asks once."""
 _REMEMBERED = 512
 """Versions kept in memory; they never change, so only their number is bounded."""
 
@@ -100,6 +103,7 @@ class Flows:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._remembered: OrderedDict[tuple[str, str], FlowVersion] = OrderedDict()
+        self._currents: dict[str, tuple[int, float, FlowVersion]] = {}
         self.changes = 0
         """How often this object changed the flows: tells without a query that a look is due."""
 
@@ -143,7 +147,13 @@ class Flows:
         return PublishedVersion(definition.flow, version, definition.hash, created)
 
     async def current(self, flow_id: str) -> FlowVersion:
-        """The version new runs get. One small query; NotFound names the nearest ids."""
+        """The version new runs get. At most one small query, none while an answer is fresher than ``FRESH``: what
+        another process publishes counts after that long. NotFound names the nearest ids."""
+        asked = time.monotonic()
+        known = self._currents.get(flow_id)
+        if known is not None and known[0] == self.changes and asked - known[1] < FRESH:
+            return known[2]
+        changes = self.changes
         flows = tables.flows
         async with self._database.reading() as connection:
             found = await connection.execute(
@@ -152,7 +162,9 @@ class Flows:
             row = found.first()
         if row is None:
             raise await self._unknown(flow_id)
-        return await self._version(flow_id, row.version, row.enabled)
+        version = await self._version(flow_id, row.version, row.enabled)
+        self._currents[flow_id] = (changes, asked, version)
+        return version
 
     async def version(self, flow_id: str, version: str) -> FlowVersion:
         """One published version, current or not. Raises NotFound naming the versions there are."""

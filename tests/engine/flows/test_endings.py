@@ -132,7 +132,7 @@ async def test_a_definition_the_engine_cannot_read_fails_the_run_instead_of_stic
 ) -> None:
     handle = await workbench.temporal.start_workflow(
         "odd",
-        args=[{}, {"definition": {"nonsense": True}}],
+        args=[{}, {"definition": "unseen"}, {"nonsense": True}],
         id="odd-1",
         task_queue=workbench.settings.task_queue,
     )
