@@ -204,10 +204,9 @@ class Client:
             reuse = WorkflowIDReusePolicy.ALLOW_DUPLICATE_FAILED_ONLY
             conflict = WorkflowIDConflictPolicy.USE_EXISTING
         args = await self._encoder.arguments(body, envelope)
-        run = Run(self.temporal, run_id, definition.flow, definition.version)
         try:
             with temporal_errors(self.temporal, run_id=run_id):
-                await self.temporal.start_workflow(
+                handle = await self.temporal.start_workflow(
                     definition.flow,
                     args=args,
                     id=run_id,
@@ -219,8 +218,8 @@ class Client:
         except WorkflowAlreadyStartedError as error:
             if not keyed:
                 raise Conflict(f"there is a run '{run_id}' already; choose another id") from error
-            return await self._described(run)
-        return run
+            return await self._described(Run(self.temporal, run_id, definition.flow, definition.version))
+        return Run(self.temporal, run_id, definition.flow, definition.version, handle)
 
     async def _known(self, claim: Claim) -> Run | None:
         """The run that an earlier delivery of this key started; None when a (new) start is due."""

@@ -90,11 +90,13 @@ class Run:
         run_id: str,
         flow: str | None = None,
         version: str | None = None,
+        handle: WorkflowHandle[Any, Any] | None = None,
     ) -> None:
         self.id = run_id
         self.flow = flow
         self.version = version
         self._temporal = temporal
+        self._handle = handle or temporal.get_workflow_handle(run_id)
 
     def __repr__(self) -> str:
         return f"Run({self.id!r}, flow={self.flow!r}, version={self.version!r})"
@@ -102,7 +104,7 @@ class Run:
     @property
     def handle(self) -> WorkflowHandle[Any, Any]:
         """Temporal's own handle, for what this class does not offer."""
-        return self._temporal.get_workflow_handle(self.id)
+        return self._handle
 
     async def result(self, timeout: float | None = None) -> Json:  # noqa: ASYNC109 - callers have no other bound
         """Wait for the run's output.

@@ -15,8 +15,8 @@ from temporalio.workflow import ActivityCancellationType
 
 from orchestrator.engine.budget import Budget
 from orchestrator.engine.failures import StepFailed, activity_failure, error_record
-from orchestrator.engine.headers import CALL
-from orchestrator.spec.call import OWN_QUEUE_PREFIX, StepCall, call_to_json
+from orchestrator.engine.headers import CALL, encode_call
+from orchestrator.spec.call import OWN_QUEUE_PREFIX, StepCall
 from orchestrator.spec.definition import Json, Node, Retry
 from orchestrator.spec.filters import matches
 
@@ -82,8 +82,7 @@ class Activities:
         node = call.node
         queue = call.task_queue or node.task_queue or self._task_queue
         foreign = is_foreign(queue)
-        header = workflow.payload_converter().to_payload(call_to_json(self._step_call(call)))
-        token = CALL.set(header)
+        token = CALL.set(encode_call(self._step_call(call)))
         try:
             return workflow.start_activity(
                 call.type,

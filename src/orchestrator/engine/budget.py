@@ -49,14 +49,11 @@ class Budget:
         """An admitted activity has ended."""
         self._pending -= 1
 
-    def spend(self, operations: int) -> None:
-        """Count evaluated operations; ``breathe`` gives the workflow task back when there were many."""
-        self._operations += operations
-
-    async def breathe(self) -> None:
-        """End the workflow task with a 1 ms timer after about 20,000 operations."""
-        if self._operations >= OPERATIONS:
-            self._operations = 0
+    async def breathe(self, operations: int) -> None:
+        """Give the workflow task back with a 1 ms timer after about 20,000 operations; ``operations`` is how many
+        the run has evaluated so far."""
+        if operations - self._operations >= OPERATIONS:
+            self._operations = operations
             await workflow.sleep(0.001, summary="many expressions: yielding")
 
     def _wake_first(self) -> None:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 from temporalio import workflow
@@ -38,7 +39,13 @@ Perform = Callable[[Node, Frame, str], Coroutine[Any, Any, Outcome]]
 
 def now_text() -> str:
     """Workflow time as an ISO instant."""
-    return workflow.now().isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return _instant(workflow.time_ns() // 1_000_000)
+
+
+@lru_cache(maxsize=64)
+def _instant(milliseconds: int) -> str:
+    """Time stands still inside a workflow task, so that the same instant is asked for again and again."""
+    return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 class Interpreter:
@@ -64,6 +71,7 @@ class Interpreter:
         self._waits = waits
         self._until = until
         self._progressed = progressed
+        self._meter = Meter(workflow.now, lambda: str(workflow.uuid4()), OPERATION_LIMIT)
 
     # -- lists ------------------------------------------------------------------------------------------------
 
@@ -115,7 +123,7 @@ class Interpreter:
         if known is not None:
             frame.remember(node, known)
             return known
-        await self._budget.breathe()
+        await self._budget.breathe(self._meter.spent)
         condition = self._program.code(node).condition
         if condition is not None and not self._holds(condition, node, frame):
             return self._skip(node, frame)
@@ -315,41 +323,27 @@ class Interpreter:
 
     # -- expressions ------------------------------------------------------------------------------------------
 
-    def meter(self) -> Meter:
-        """A meter on workflow time and workflow randomness."""
-        return Meter(workflow.now, lambda: str(workflow.uuid4()), OPERATION_LIMIT)
-
     def render(self, value: CompiledValue, frame: Frame) -> Rendered:
         """Render templates in a frame, counting operations. Raises ExpressionError."""
-        meter = self.meter()
-        try:
-            return value.render(frame.scope, meter)
-        finally:
-            self._budget.spend(meter.spent)
+        return value.render(frame.scope, self._meter)
 
     def _render(self, value: CompiledValue, node: Node, frame: Frame) -> Rendered:
         try:
-            return self.render(value, frame)
+            return value.render(frame.scope, self._meter)
         except ExpressionError as error:
             raise expression_failure(node, frame.path(node), error) from error
 
     def _evaluate(self, expression: Expression, node: Node, frame: Frame) -> Json:
-        meter = self.meter()
         try:
-            return expression.evaluate(frame.scope, meter)
+            return expression.evaluate(frame.scope, self._meter)
         except ExpressionError as error:
             raise expression_failure(node, frame.path(node), error) from error
-        finally:
-            self._budget.spend(meter.spent)
 
     def _holds(self, expression: Expression, node: Node, frame: Frame) -> bool:
-        meter = self.meter()
         try:
-            return expression.evaluate_bool(frame.scope, meter)
+            return expression.evaluate_bool(frame.scope, self._meter)
         except ExpressionError as error:
             raise expression_failure(node, frame.path(node), error) from error
-        finally:
-            self._budget.spend(meter.spent)
 
 
 def _last_output(records: Sequence[Record]) -> Json:
