@@ -6,16 +6,17 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up test lint format types unit bench chaos schema clean
+.PHONY: help install demo up test lint format types unit bench chaos schema lock clean
 
 help: ## List the verbs
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # The stamp is newer than pyproject.toml exactly when everything it names is installed.
-$(STAMP): pyproject.toml
+# constraints.txt holds the versions all of this was tested with.
+$(STAMP): pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12 …")'
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	@touch $(STAMP)
 
 install: $(STAMP) ## Create .venv and install everything, dev tools included
@@ -54,6 +55,10 @@ chaos: $(STAMP) ## Kill workers and servers in the middle of runs
 schema: $(STAMP) ## Write the JSON Schemas that editors use for flow and project files
 	$(BIN)/orchestrator schema flow > docs/flow.schema.json
 	$(BIN)/orchestrator schema project > docs/project.schema.json
+
+lock: ## Take the newest versions of everything and write them into constraints.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade --upgrade-strategy eager --editable '.[dev]'
+	$(BIN)/python -m pip freeze --exclude-editable > constraints.txt
 
 clean: ## Remove what builds and tests leave behind; .venv and .orchestrator stay
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist

@@ -45,6 +45,7 @@ def start_temporal(log: Path, *extra: str) -> tuple[subprocess.Popen[bytes], str
         "--port",
         str(port),
     ]
+    command += ["--dynamic-config-value", 'history.timerProcessorMaxTimeShift="10ms"']
     for name in _FAST:
         command += ["--dynamic-config-value", f"history.{name}ProcessorMaxPollRPS=2000"]
     with log.open("wb") as out:

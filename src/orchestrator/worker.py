@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -51,6 +52,7 @@ class FlowWorker:
         registered = await ensure_search_attributes(self._client)
         self._resources.lend("store", self._store)
         self._worker = self._assemble(search_attributes=registered)
+        _quieten_collector()
         self._running = asyncio.create_task(self._worker.run(), name="worker")
         return self
 
@@ -90,3 +92,11 @@ class FlowWorker:
             max_heartbeat_throttle_interval=timedelta(seconds=2),
             default_heartbeat_throttle_interval=timedelta(seconds=2),
         )
+
+
+def _quieten_collector() -> None:
+    """A worker keeps some hundred thousand objects for good (modules, compiled flows, cached runs), and the garbage
+    collector's defaults walk them again and again: a tenth of the worker's CPU, measured."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)

@@ -73,6 +73,15 @@ def in_thread(params):
     return {"thread": True}
 
 @activity.defn
+async def count_up():
+    """Fails once, after telling how far it got and after more heartbeats than one."""
+    if activity.info().attempt == 1:
+        activity.heartbeat(5)
+        await asyncio.sleep(3)
+        raise StepError("half_way", "told to fail")
+    return list(activity.info().heartbeat_details)
+
+@activity.defn
 async def reveal(params):
     return params
 

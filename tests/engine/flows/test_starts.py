@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 
 from temporalio.client import WorkflowHandle
 from tests.engine.harness import Workbench, failure_of
 
+from orchestrator.client import Client
 from orchestrator.spec.loading import load_flow
 
 FLOW = """
@@ -78,3 +80,26 @@ def test_constructs_of_a_later_release_are_named_not_ignored(workbench: Workbenc
     text = "id: later\nsteps: [{id: loop, type: for-each, config: {items: 3, steps: [{id: x, type: transform, config: {value: 1}}]}}]"
     loaded = load_flow(text, "later.yaml", workbench.project)
     assert any("for-each" in problem.message for problem in loaded.unsupported)
+
+
+async def test_lists_can_be_searched_by_flow_version_trigger_status_and_assignee(workbench: Workbench) -> None:
+    await publish(workbench, FLOW.replace("steps: [", "steps: [{id: ok, type: human-task, config: {assignee: ann}}, "))
+    client = await Client.connect(workbench.settings, store=workbench.store, temporal=workbench.temporal)
+    run = await client.start("greet", {"name": "kim"})
+    await workbench.waiting(run.handle, "ok")
+    wanted = {
+        "OrchestratorFlow": "greet",
+        "OrchestratorVersion": "1",
+        "OrchestratorTrigger": "api",
+        "OrchestratorStatus": "waiting",
+        "OrchestratorAssignee": "ann",
+    }
+    query = " AND ".join(f"{name} = '{value}'" for name, value in wanted.items())
+    for _ in range(200):
+        found = [item.id async for item in workbench.temporal.list_workflows(f"{query} AND WorkflowId = '{run.id}'")]
+        if found:
+            break
+        await asyncio.sleep(0.05)
+    assert found == [run.id]
+    await run.signal("ok", {"decision": "approve"})
+    await run.result()
