@@ -74,11 +74,11 @@ PAGES_WITH_SHELL = sorted({page for page, _, text in blocks("sh") if commands(te
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory, claude_url: str) -> Iterator[Product]:
-    """A running product in a copy of this project, docs included."""
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
+    """A running product in a copy of this project, docs included, as a new user has it: without a key."""
     folder = copy_project(tmp_path_factory.mktemp("docs"))
     shutil.copytree(ROOT / "docs", folder / "docs")
-    running = Product(folder, ANTHROPIC_API_KEY="stand-in", ANTHROPIC_BASE_URL=claude_url)
+    running = Product(folder)
     running.wait_for("ready")
     yield running
     running.stop()

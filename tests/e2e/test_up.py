@@ -120,3 +120,14 @@ def test_gateway_and_worker_as_processes_of_their_own_serve_a_run(launch: Callab
     assert answer.json()["decision"] == "accept", answer.text
     assert worker.stop() == 0
     assert gateway.stop() == 0
+
+
+def test_without_a_key_a_stand_in_answers_for_claude_and_the_product_says_so(launch: Callable[..., Product]) -> None:
+    product = launch()
+    product.wait_for("ready")
+    assert "stand-in" in product.said() and "ANTHROPIC_API_KEY is not set" in product.said()
+    body = {"id": "c-1", "content": "테스트 메시지입니다", "user_id": "u-1"}
+    started = httpx.post(f"{product.settings.gateway_url}/api/webhooks/content", json=body, timeout=30)
+    deadline = time.monotonic() + 30
+    while "review" not in (listed := product.cli("tasks", "list")).stdout:
+        assert time.monotonic() < deadline, f"{started.text}\n{listed.stdout}{listed.stderr}"

@@ -12,7 +12,7 @@ import pytest
 
 from orchestrator.cli import main
 from orchestrator.cli.console import InputUnusable
-from orchestrator.cli.progress import Told, duration, in_order
+from orchestrator.cli.progress import Told, duration
 from orchestrator.cli.runs import Text, read_inputs, typed
 
 GOOD = """
@@ -261,14 +261,6 @@ def test_progress_tells_each_change_once_and_in_the_order_it_happened() -> None:
     progress.look(first)
     progress.look(first | {"b": {"status": "completed", "started_at": "1", "finished_at": "3"}})
     assert told == [("b", "running"), ("a", "running"), ("b", "completed")]
-
-
-def test_a_step_is_shown_before_what_lies_inside_it() -> None:
-    records: Json = {
-        "check/then/mail": {"started_at": "1", "finished_at": "1"},
-        "check": {"started_at": "1", "finished_at": "2"},
-    }
-    assert [path for path, _ in in_order(records)] == ["check", "check/then/mail"]
 
 
 @pytest.mark.parametrize(

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import json
-import sys
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
 import httpx
 
 from orchestrator.cli import progress
+from orchestrator.cli.claude import claude_for
 from orchestrator.cli.console import moment, say, say_problems, show, show_table
 from orchestrator.client import Run
 from orchestrator.devserver.stack import Stack
-from orchestrator.devserver.temporal import die_with_parent, free_port, port_is_free
+from orchestrator.devserver.temporal import free_port, port_is_free
 from orchestrator.errors import Problem, Unavailable
 from orchestrator.settings import Settings
 
@@ -26,7 +24,6 @@ FLOW_FILE = "workflows/content-moderation.yaml"
 WEBHOOK = "/api/webhooks/content"
 CONTENT = {"id": "content_123", "content": "테스트 메시지입니다", "user_id": "user_456"}
 DECISION = {"decision": "approve", "comment": "문제가 없습니다", "by": "demo"}
-_STAND_IN_SECONDS = 20.0
 _OUTPUT_WIDTH = 60
 
 
@@ -46,7 +43,7 @@ async def demo(settings: Settings, keep_open: Callable[[], Any] | None = None) -
     if not (settings.project_dir / FLOW_FILE).is_file():
         raise Unavailable(f"the demo runs {FLOW_FILE}, which is not in {settings.project_dir}: start it in the project")
     settings = _on_free_ports(replace(settings, state_dir=settings.state_dir / "demo", temporal_address=""))
-    async with _claude(settings) as with_claude, Stack(with_claude, Told(), watch_files=False) as stack:
+    async with claude_for(settings) as with_claude, Stack(with_claude, Told(), watch_files=False) as stack:
         run = await _deliver(stack)
         state = await _watch(stack, run)
         _show(run, state, await run.result())
@@ -71,34 +68,6 @@ def _on_free_ports(settings: Settings) -> Settings:
         temporal_port=usable(settings.temporal_port),
         temporal_ui_port=usable(settings.temporal_ui_port),
     )
-
-
-@contextlib.asynccontextmanager
-async def _claude(settings: Settings) -> AsyncIterator[Settings]:
-    """Settings with a Claude to talk to: the real API where a key is set, else a stand-in in its own process."""
-    if settings.anthropic_api_key:
-        where = settings.anthropic_base_url or "https://api.anthropic.com"
-        say(f"Claude: the API at {where}, with your ANTHROPIC_API_KEY")
-        yield settings
-        return
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "orchestrator.testing.claude_stand_in", "--port", "0"),
-        stdout=asyncio.subprocess.PIPE,
-        start_new_session=True,
-        preexec_fn=die_with_parent(),
-    )
-    try:
-        assert process.stdout is not None
-        line = await asyncio.wait_for(process.stdout.readline(), _STAND_IN_SECONDS)
-        url = line.decode().strip()
-        if not url:
-            raise Unavailable("the Claude stand-in did not start; it said why above")
-        say(f"Claude: a local stand-in at {url}, because ANTHROPIC_API_KEY is not set")
-        yield replace(settings, anthropic_api_key="stand-in", anthropic_base_url=url)
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            process.terminate()
-        await process.wait()
 
 
 async def _deliver(stack: Stack) -> Run:
@@ -149,7 +118,7 @@ def _show(run: Run, state: dict[str, Json], result: Json) -> None:
         ("STEP", "TYPE", "STATUS", "TIME", "ATTEMPTS", "OUTPUT"),
         (
             (path, record["type"], record["status"], progress.duration(record), record["attempts"], _brief(record))
-            for path, record in progress.in_order(state["steps"])
+            for path, record in state["steps"].items()
         ),
         title=f"{run.id}: {state['status']}",
     )

@@ -35,7 +35,7 @@ class Told:
 
     def look(self, records: dict[str, Record]) -> None:
         """Tell what is new in ``records``."""
-        for path, record in in_order(records):
+        for path, record in records.items():
             if self._statuses.get(path) != record["status"]:
                 self._statuses[path] = record["status"]
                 self._tell(path, record)
@@ -49,16 +49,6 @@ async def follow(run: Run, told: Told, waits: Callable[[Record], bool] = lambda 
         if state["status"] in OVER or any(waits(wait) for wait in state["waits"]):
             return state
         await asyncio.sleep(_POLL_SECONDS)
-
-
-def in_order(records: dict[str, Record]) -> list[tuple[str, Record]]:
-    """Paths and records as they happened; a step before what lies inside it. JSON does not keep the order."""
-
-    def when(entry: tuple[str, Record]) -> tuple[str, int, str, str]:
-        path, record = entry
-        return record.get("started_at") or "", path.count("/"), record.get("finished_at") or "9", path
-
-    return sorted(records.items(), key=when)
 
 
 def duration(record: Record) -> str:

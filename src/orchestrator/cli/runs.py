@@ -214,7 +214,7 @@ async def _show(settings: Settings, run_id: str, as_json: bool) -> None:
         ("STEP", "TYPE", "STATUS", "TIME", "ATTEMPTS"),
         (
             (path, record["type"], record["status"], progress.duration(record), record["attempts"])
-            for path, record in progress.in_order(state["steps"])
+            for path, record in state["steps"].items()
         ),
     )
     for wait in state["waits"]:

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Iterator, Sequence
 
 import typer
 
+from orchestrator.cli.claude import claude_for
 from orchestrator.cli.console import FAILED, say, say_problems
 from orchestrator.cli.demo import demo
 from orchestrator.devserver.connect import connected
@@ -34,11 +35,13 @@ class Told:
         say_problems(problems)
 
 
-async def serve_all(settings: Settings, *, watch: bool) -> None:
-    """Embedded Temporal, worker and gateway. Raises OrchestratorError."""
+async def serve_all(settings: Settings, *, watch: bool, stand_in: bool) -> None:
+    """Embedded Temporal, worker and gateway; with ``stand_in`` a Claude stand-in too, where there is no key. Raises
+    OrchestratorError."""
     log_to_stderr(settings)
+    claude = claude_for(settings) if stand_in else contextlib.nullcontext(settings)
     with stop_signals() as stop:
-        async with Stack(settings, Told(), watch_files=watch) as stack:
+        async with claude as with_claude, Stack(with_claude, Told(), watch_files=watch) as stack:
             say(f"gateway          {stack.gateway_url}  (API at {stack.gateway_url}/docs)", "green")
             if stack.temporal_ui is not None:
                 say(f"Temporal Web UI  {stack.temporal_ui}", "green")

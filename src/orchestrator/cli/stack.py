@@ -15,11 +15,14 @@ from orchestrator.cli.console import FAILED, run, show, show_json
 def up(
     context: typer.Context,
     watch: Annotated[bool, typer.Option(help="Publish flows again when their files change.")] = True,
+    stand_in: Annotated[
+        bool, typer.Option(help="Without ANTHROPIC_API_KEY let a local stand-in answer for Claude.")
+    ] = True,
 ) -> None:
     """Start Temporal, worker and gateway in this process, and publish workflows/. Ctrl-C stops everything."""
     from orchestrator.cli.serving import serve_all
 
-    run(serve_all(context.obj, watch=watch))
+    run(serve_all(context.obj, watch=watch, stand_in=stand_in))
 
 
 def demo(

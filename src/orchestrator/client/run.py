@@ -119,17 +119,16 @@ class Run:
             self._raise(error)
 
     async def state(self) -> dict[str, Json]:
-        """The run as its ``state`` query tells it, all pages put together.
+        """The run as its ``state`` query tells it, all pages put together, ``steps`` in the order they began.
 
         Raises NotFound, and Unavailable when no worker answers.
         """
-        state = await self._page(0)
-        while "next" in state:
-            page = await self._page(state.pop("next"))
-            state["steps"] |= page["steps"]
-            if "next" in page:
-                state["next"] = page["next"]
-        return state
+        state = page = await self._page(0)
+        steps = _ordered(page)
+        while "next" in page:
+            page = await self._page(page["next"])
+            steps |= _ordered(page)
+        return {key: value for key, value in state.items() if key not in ("next", "order")} | {"steps": steps}
 
     async def info(self) -> RunInfo:
         """Status and times. Raises NotFound."""
@@ -183,6 +182,11 @@ class Run:
             raise RunFailed(self.id, record) from error
         kind = "terminated" if isinstance(cause, TerminatedError) else "timed_out"
         raise RunFailed(self.id, {"type": kind, "message": str(cause)}) from error
+
+
+def _ordered(page: dict[str, Json]) -> dict[str, Json]:
+    """The page's records in the order they began, which its JSON object does not keep."""
+    return {path: page["steps"][path] for path in page["order"]}
 
 
 async def info_of(temporal: temporalio.client.Client, info: WorkflowExecutionInfo) -> RunInfo:

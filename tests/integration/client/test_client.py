@@ -148,7 +148,7 @@ async def test_a_start_interrupted_after_its_claim_is_finished_by_the_next(clien
 
 async def test_a_start_that_temporal_could_not_carry_is_refused_in_words(client: Client) -> None:
     with pytest.raises(TooLarge, match="pass a reference"):
-        await client.start("echo", {"word": "x" * 1_500_000})
+        await client.start("echo", {"word": "x" * 2_500_000})
 
 
 async def test_a_task_is_decided_by_update_and_by_signal(client: Client) -> None:
