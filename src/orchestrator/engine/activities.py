@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field
 from datetime import timedelta
-from functools import lru_cache
+from typing import Any
 
 from temporalio import workflow
 from temporalio.api.common.v1 import Payload
@@ -15,8 +15,8 @@ from temporalio.workflow import ActivityCancellationType
 
 from orchestrator.engine.budget import Budget
 from orchestrator.engine.failures import StepFailed, activity_failure, error_record
-from orchestrator.engine.headers import CALL, encode_call
-from orchestrator.spec.call import OWN_QUEUE_PREFIX, StepCall
+from orchestrator.engine.headers import CALL, header
+from orchestrator.spec.call import OWN_QUEUE_PREFIX, encode_call, fixed_part
 from orchestrator.spec.definition import Json, Node, Retry
 from orchestrator.spec.filters import matches
 
@@ -50,14 +50,30 @@ class Outcome:
     extra: dict[str, Json] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is the same each time a step is scheduled: worked out once per process, kept with the program."""
+
+    foreign: bool
+    fixed: str
+    """The header's ``fixed_part``."""
+    options: dict[str, Any]
+    """Keyword arguments of ``start_activity``."""
+
+
+Plans = dict[tuple[str, str, str | None], Plan]
+"""By step id, activity type and task queue."""
+
+
 class Activities:
     """Schedules the activities of one run."""
 
-    def __init__(self, *, version: str, root: str, task_queue: str | None, budget: Budget) -> None:
+    def __init__(self, *, version: str, root: str, task_queue: str | None, budget: Budget, plans: Plans) -> None:
         self._version = version
         self._root = root
         self._task_queue = task_queue
         self._budget = budget
+        self._plans = plans
 
     async def run(self, call: Call) -> Outcome:
         """Schedule the call and wait for its end. Raises StepFailed; cancellation passes through once the activity
@@ -68,60 +84,54 @@ class Activities:
             message = f"the step's rendered config has {size} bytes; one step can take {LARGEST_ARGUMENT}"
             raise StepFailed(error_record(call.node, call.path, "payload_too_large", message))
         await self._budget.admit(size)
+        plan = self._plan(call)
         try:
-            result = await self._start(call, arguments)
+            result = await self._start(call, plan, arguments)
         except ActivityError as error:
             if is_cancelled_exception(error):
                 raise
             raise activity_failure(call.node, call.path, error) from error
         finally:
             self._budget.release()
-        return self._outcome(call, result)
+        if plan.foreign:
+            return Outcome(result)
+        return Outcome(result.pop("output", None), result)
 
-    def _start(self, call: Call, arguments: list[Payload]) -> workflow.ActivityHandle[Json]:
-        node = call.node
-        queue = call.task_queue or node.task_queue or self._task_queue
-        foreign = is_foreign(queue)
-        token = CALL.set(encode_call(self._step_call(call)))
+    def _start(self, call: Call, plan: Plan, arguments: list[Payload]) -> workflow.ActivityHandle[Json]:
+        token = CALL.set(header(encode_call(plan.fixed, call.path, self._root, call.late)))
         try:
             return workflow.start_activity(
                 call.type,
                 args=[RawValue(payload) for payload in arguments],
                 activity_id=_activity_id(call.path),
-                task_queue=queue,
-                start_to_close_timeout=_attempt_timeout(node, foreign),
-                schedule_to_close_timeout=_total_timeout(node, call.retry),
-                heartbeat_timeout=None if foreign else HEARTBEAT,
-                retry_policy=_policy(call.retry, node.at_most_once, foreign),
-                cancellation_type=ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
-                summary=node.name or call.path,
-                priority=Priority.default if node.priority is None else Priority(priority_key=node.priority),
+                summary=call.node.name or call.path,
+                **plan.options,
             )
         finally:
             CALL.reset(token)
 
-    def _step_call(self, call: Call) -> StepCall:
-        node = call.node
-        return StepCall(
-            path=call.path,
-            step=node.id,
-            type=node.type,
-            source=node.source,
-            version=self._version,
-            root=self._root,
-            retry=call.retry,
-            attempt_timeout=node.timeout.attempt,
-            at_most_once=node.at_most_once,
-            output_schema=node.output_schema,
-            late=call.late,
-            bindings=node.bindings,
-        )
+    def _plan(self, call: Call) -> Plan:
+        key = (call.node.id, call.type, call.task_queue)
+        plan = self._plans.get(key)
+        if plan is None:
+            plan = self._plans[key] = _planned(call, self._version, self._task_queue)
+        return plan
 
-    def _outcome(self, call: Call, result: Json) -> Outcome:
-        if is_foreign(call.task_queue or call.node.task_queue or self._task_queue):
-            return Outcome(result)
-        extra = {key: result[key] for key in ("attempts", "usage") if key in result}
-        return Outcome(result.get("output"), extra)
+
+def _planned(call: Call, version: str, default_queue: str | None) -> Plan:
+    node = call.node
+    queue = call.task_queue or node.task_queue or default_queue
+    foreign = is_foreign(queue)
+    options: dict[str, Any] = {
+        "task_queue": queue,
+        "start_to_close_timeout": _attempt_timeout(node, foreign),
+        "schedule_to_close_timeout": _total_timeout(node, call.retry),
+        "heartbeat_timeout": None if foreign else HEARTBEAT,
+        "retry_policy": _policy(call.retry, node.at_most_once, foreign),
+        "cancellation_type": ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+        "priority": Priority.default if node.priority is None else Priority(priority_key=node.priority),
+    }
+    return Plan(foreign, fixed_part(node, version, call.retry), options)
 
 
 def is_foreign(queue: str | None) -> bool:
@@ -148,7 +158,6 @@ def _total_timeout(node: Node, retry: Retry | None) -> timedelta | None:
     return timedelta(seconds=min(bounds)) if bounds else None
 
 
-@lru_cache(maxsize=256)
 def _policy(retry: Retry | None, at_most_once: bool, foreign: bool) -> RetryPolicy:
     """Temporal's side of the policy. Our activities decide themselves whether and when to try again; Temporal's
     numbers only serve timeouts and lost workers. A lost worker's attempt is made good once beyond ``max_attempts``

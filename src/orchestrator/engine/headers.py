@@ -3,7 +3,6 @@ author's own."""
 
 from __future__ import annotations
 
-import json
 from contextvars import ContextVar
 from typing import Any
 
@@ -17,15 +16,15 @@ from temporalio.worker import (
     WorkflowOutboundInterceptor,
 )
 
-from orchestrator.spec.call import HEADER, StepCall, call_to_json
+from orchestrator.spec.call import HEADER
 
 CALL: ContextVar[Payload | None] = ContextVar("orchestrator_step_call", default=None)
 """The encoded StepCall of the activity being scheduled; set around ``workflow.start_activity``."""
 
 
-def encode_call(call: StepCall) -> Payload:
-    """The header's payload. Written directly: the SDK's converter would try four encodings first, once per step."""
-    return Payload(metadata={"encoding": b"json/plain"}, data=json.dumps(call_to_json(call)).encode())
+def header(data: bytes) -> Payload:
+    """The header's payload."""
+    return Payload(metadata={"encoding": b"json/plain"}, data=data)
 
 
 class _Outbound(WorkflowOutboundInterceptor):

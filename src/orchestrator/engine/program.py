@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from orchestrator.engine.activities import Plans
 from orchestrator.expressions import CompiledValue, Expression, Names, compile_expression, compile_value
 from orchestrator.spec.definition import Definition, Json, Node, definition_from_json
 
@@ -52,6 +53,8 @@ class Program:
         self.output = compile_value(definition.output, self.names)
         self.vars = {name: compile_value(value, self.names) for name, value in definition.vars.items()}
         self._code = {node.id: self._compile(node) for node in definition.walk()}
+        self.plans: Plans = {}
+        """How each step is scheduled, filled as steps are first reached."""
 
     def code(self, node: Node) -> Code:
         """The compiled parts of a node. Ids are unique in a file, made-up ones included."""

@@ -120,6 +120,7 @@ class FlowWorkflow:
             root=root,
             task_queue=definition.task_queue,
             budget=self._budget,
+            plans=program.plans,
         )
         interpreter = Interpreter(
             program,
@@ -272,10 +273,10 @@ class FlowWorkflow:
     # -- what the Web UI shows --------------------------------------------------------------------------------
 
     def _show_progress(self) -> None:
-        told = ", ".join(f"{count} {status}" for status, count in self._journal.counts.items() if count)
-        now = ", ".join(f"`{path}`" for path in self._journal.running(10))
-        at = f"\n\nnow at: {now}" if now else ""
-        workflow.set_current_details(f"**{self._status}**: {told or 'starting'}{at}")
+        counts = self._journal.counts
+        told = ", ".join([f"{count} {status}" for status, count in counts.items() if count]) or "starting"
+        now = ", ".join([f"`{path}`" for path in self._journal.running(10)])
+        workflow.set_current_details(f"**{self._status}**: {told}" + (f"\n\nnow at: {now}" if now else ""))
 
     def _waits_changed(self) -> None:
         if self._running is None or not self._running.envelope.search_attributes:

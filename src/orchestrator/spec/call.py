@@ -3,11 +3,11 @@ arguments stay what the author wrote and a worker in any language can serve a fu
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field, fields
-from functools import lru_cache
 from typing import Any
 
-from orchestrator.spec.definition import Json, Retry
+from orchestrator.spec.definition import Json, Node, Retry
 
 HEADER = "orchestrator"
 """Name of the header that carries a StepCall as JSON."""
@@ -25,26 +25,26 @@ OWN_QUEUE_PREFIX = "orchestrator-"
 """Task queues served by our own workers; on any other queue a function is a foreign activity."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class StepCall:
     """One scheduled step. What Temporal tells the activity anyway (flow, attempt, times) is left out: the header is
     written into the history once per step."""
 
     path: str
+    root: str
     step: str
     type: str
     source: str
     version: str
-    root: str
     generation: int = 1
     """Rises only when a step is deliberately run again (ENGINE §1)."""
+    late: list[dict[str, Json]] = field(default_factory=list)
+    """Where late names stand in the arguments (FLOW_FORMAT §2)."""
     retry: Retry | None = None
     attempt_timeout: float | None = None
     """Seconds one attempt may take; the activity enforces it, Temporal's own timeout is the backstop."""
     at_most_once: bool = False
     output_schema: dict[str, Json] | None = None
-    late: list[dict[str, Json]] = field(default_factory=list)
-    """Where late names stand in the arguments (FLOW_FORMAT §2)."""
     bindings: dict[str, dict[str, Json]] = field(default_factory=dict)
 
     @property
@@ -53,45 +53,39 @@ class StepCall:
         return f"{self.root}/{self.path}#{self.generation}"
 
 
-_NOTHING: dict[str, Any] = {
-    "generation": 1,
-    "retry": None,
-    "attempt_timeout": None,
-    "at_most_once": False,
-    "output_schema": None,
-    "late": [],
-    "bindings": {},
-}
+def fixed_part(node: Node, version: str, retry: Retry | None) -> str:
+    """The members of a call that are the same in every run of a definition, as JSON text: written once per process,
+    because a header is written once per step."""
+    members: dict[str, Json] = {"step": node.id, "type": node.type, "source": node.source, "version": version}
+    if retry is not None:
+        members["retry"] = {
+            one.name: getattr(retry, one.name) for one in fields(Retry) if getattr(retry, one.name) != one.default
+        }
+    if node.timeout.attempt is not None:
+        members["attempt_timeout"] = node.timeout.attempt
+    if node.at_most_once:
+        members["at_most_once"] = True
+    if node.output_schema is not None:
+        members["output_schema"] = node.output_schema
+    if node.bindings:
+        members["bindings"] = node.bindings
+    return json.dumps(members)[1:]
 
 
-def call_to_json(call: StepCall) -> dict[str, Json]:
-    """The call as JSON, defaults left out. Written by hand: it runs once per step."""
-    data: dict[str, Json] = {
-        "path": call.path,
-        "step": call.step,
-        "type": call.type,
-        "source": call.source,
-        "version": call.version,
-        "root": call.root,
-    }
-    for name, nothing in _NOTHING.items():
-        value = getattr(call, name)
-        if value != nothing:
-            data[name] = _retry_to_json(value) if name == "retry" else value
-    return data
+def encode_call(fixed: str, path: str, root: str, late: list[dict[str, Json]]) -> bytes:
+    """A call as JSON: ``fixed_part`` and what is this step's alone."""
+    own = f',"late":{json.dumps(late)}' if late else ""
+    return f'{{"path":{json.dumps(path)},"root":{json.dumps(root)}{own},{fixed}'.encode()
 
 
-def call_from_json(data: dict[str, Json]) -> StepCall:
-    """The call that ``call_to_json`` wrote."""
-    retry = data.get("retry")
-    return StepCall(**(data if retry is None else data | {"retry": _retry_from_json(retry)}))
+def decode_call(data: bytes) -> StepCall:
+    """The call that ``encode_call`` wrote."""
+    members = json.loads(data)
+    if "retry" in members:
+        members["retry"] = _retry(members["retry"])
+    return StepCall(**members)
 
 
-@lru_cache(maxsize=256)
-def _retry_to_json(retry: Retry) -> dict[str, Json]:
-    return {one.name: getattr(retry, one.name) for one in fields(Retry) if getattr(retry, one.name) != one.default}
-
-
-def _retry_from_json(data: dict[str, Any]) -> Retry:
+def _retry(data: dict[str, Any]) -> Retry:
     members: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in data.items()}
     return Retry(**members)

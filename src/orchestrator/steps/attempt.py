@@ -14,6 +14,7 @@ from typing import Any
 
 from pydantic_core import PydanticSerializationError, to_jsonable_python
 from temporalio import activity
+from temporalio.api.common.v1 import Payload
 from temporalio.common import RawValue
 from temporalio.exceptions import ApplicationError
 from temporalio.worker import (
@@ -27,7 +28,7 @@ from orchestrator.errors import StepError, TerminalError
 from orchestrator.expressions import fill_late
 from orchestrator.security.secrets import Secrets
 from orchestrator.settings import Settings
-from orchestrator.spec.call import HEADER, StepCall, call_from_json
+from orchestrator.spec.call import HEADER, StepCall, decode_call
 from orchestrator.spec.inputs import check_json
 from orchestrator.spec.project import Project
 from orchestrator.steps.context import Resources, StepContext
@@ -94,7 +95,7 @@ class _Attempt(ActivityInboundInterceptor):
         payload = input.headers.get(HEADER)
         if payload is None:
             return await self.next.execute_activity(input)
-        call = call_from_json(json.loads(payload.data))
+        call = decode_call(payload.data)
         context = self._make_context(call)
         _CONTEXT.set(context)
         beats = _Heartbeats(self._outbound)
@@ -193,14 +194,15 @@ def _result(call: StepCall, context: StepContext, output: Any) -> RawValue:
     result: dict[str, Json] = {"output": plain, "attempts": context.attempt}
     if context.usage:
         result["usage"] = context.usage
-    [payload] = activity.payload_converter().to_payloads([result])
-    if len(payload.data) > LARGEST_RESULT:
+    # As the SDK's own JSON converter writes it.
+    data = json.dumps(result, separators=(",", ":"), sort_keys=True).encode()
+    if len(data) > LARGEST_RESULT:
         message = (
-            f"the step's output has {len(payload.data)} bytes, a run can keep {LARGEST_RESULT} per step: return less, "
-            "or a reference"
+            f"the step's output has {len(data)} bytes, a run can keep {LARGEST_RESULT} per step: return less, or a "
+            "reference"
         )
         raise TerminalError("payload_too_large", message)
-    return RawValue(payload)
+    return RawValue(Payload(metadata={"encoding": b"json/plain"}, data=data))
 
 
 def _failure(call: StepCall, context: StepContext, error: StepError) -> ApplicationError:
