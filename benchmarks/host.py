@@ -16,6 +16,7 @@ import uvloop
 from temporalio.client import Client
 
 from benchmarks import handwritten
+from orchestrator.client.connection import connect_temporal
 from orchestrator.devserver.connect import connected
 from orchestrator.devserver.serve import HttpServer
 from orchestrator.devserver.stack import Stack
@@ -23,7 +24,7 @@ from orchestrator.errors import Problem
 from orchestrator.settings import Settings
 from orchestrator.worker import FlowWorker
 
-KINDS = ("handwritten-worker", "handwritten-web", "flow-worker", "flow-web")
+KINDS = ("handwritten-worker", "handwritten-web", "tuned-worker", "tuned-web", "flow-worker", "flow-web")
 
 
 class Teller:
@@ -49,9 +50,11 @@ async def open_host(kind: str, settings: Settings, echo_port: int) -> AsyncItera
             await stack.enter_async_context(FlowWorker(settings, parts.client.temporal, parts.store, parts.project))
             yield 0
         else:
-            client = await Client.connect(settings.address)
+            # "tuned" has the connection that the product uses on one machine: no compression.
+            tuned = kind.startswith("tuned")
+            client = await (connect_temporal(settings) if tuned else Client.connect(settings.address))
             await stack.enter_async_context(handwritten.worker(client, echo_port))
-            if kind == "handwritten-worker":
+            if kind.endswith("-worker"):
                 yield 0
             else:
                 server = await stack.enter_async_context(HttpServer(handwritten.web(client), "127.0.0.1", 0))

@@ -6,6 +6,8 @@ import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
+import temporalio.client
+
 from benchmarks import handwritten
 from benchmarks.load import drive
 from benchmarks.report import Row
@@ -14,7 +16,7 @@ from orchestrator import admission
 from orchestrator.client import Client
 from orchestrator.devserver.connect import connected
 
-VARIANTS = {"hand-written": "handwritten-worker", "flow": "flow-worker"}
+VARIANTS = {"hand-written": "handwritten-worker", "hand-written, uncompressed": "tuned-worker", "flow": "flow-worker"}
 WARM_UP = 15
 SEQUENTIAL = 40
 MANY = 160
@@ -30,7 +32,7 @@ async def measure(rounds: int) -> list[Row]:
     for number in range(rounds):
         async with open_bench() as bench, connected(bench.settings()) as parts:
             await admission.publish_folder(parts.store, parts.project(), bench.folder / "workflows", as_edit=True)
-            order = list(VARIANTS) if number % 2 == 0 else list(reversed(VARIANTS))
+            order = list(VARIANTS)[number % 3 :] + list(VARIANTS)[: number % 3]
             for variant in order:
                 async with _runner(variant, bench, parts.client) as (run, pid):
                     rows.append(await _measure_one(variant, number, bench, run, pid, parts.client))
@@ -40,12 +42,17 @@ async def measure(rounds: int) -> list[Row]:
 @asynccontextmanager
 async def _runner(variant: str, bench: Bench, client: Client) -> AsyncIterator[tuple[Run, int]]:
     async with open_host(VARIANTS[variant], bench) as host:
-        yield (_by_hand(client) if variant == "hand-written" else _as_flow(client)), host.pid
+        if variant == "flow":
+            yield _as_flow(client), host.pid
+        elif variant == "hand-written":
+            yield _by_hand(await temporalio.client.Client.connect(bench.settings().address)), host.pid
+        else:
+            yield _by_hand(client.temporal), host.pid
 
 
-def _by_hand(client: Client) -> Run:
+def _by_hand(temporal: temporalio.client.Client) -> Run:
     async def run(number: int) -> str:
-        handle = await client.temporal.start_workflow(
+        handle = await temporal.start_workflow(
             handwritten.FiveSteps.run, number, id=f"five-{uuid.uuid4()}", task_queue=handwritten.QUEUE
         )
         _check(await handle.result(), number)

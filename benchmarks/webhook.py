@@ -8,7 +8,7 @@ from benchmarks.load import post_for
 from benchmarks.report import Row
 from benchmarks.servers import cpu_seconds, open_bench, open_host
 
-VARIANTS = {"hand-written": "handwritten-web", "flow": "flow-web"}
+VARIANTS = {"hand-written": "handwritten-web", "hand-written, uncompressed": "tuned-web", "flow": "flow-web"}
 CONNECTIONS = {1: 5.0, 16: 6.0, 64: 8.0}
 """Seconds of load by number of connections."""
 BODY = {"start": 1}
@@ -19,7 +19,7 @@ async def measure(rounds: int) -> list[Row]:
     """``rounds`` rounds, a fresh server for each variant in each; the variants change places from round to round."""
     rows: list[Row] = []
     for number in range(rounds):
-        order = list(VARIANTS) if number % 2 == 0 else list(reversed(VARIANTS))
+        order = list(VARIANTS)[number % 3 :] + list(VARIANTS)[: number % 3]
         for variant in order:
             rows += await _measure_one(variant, number)
     return rows
