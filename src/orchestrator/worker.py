@@ -37,7 +37,16 @@ class FlowWorker:
     ``project`` is asked anew for every step, so that an edited ``orchestrator.yaml`` counts from the next step on.
     """
 
-    def __init__(self, settings: Settings, client: Client, store: Store, project: Callable[[], Project]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        client: Client,
+        store: Store,
+        project: Callable[[], Project],
+        *,
+        cached_runs: int = CACHED_RUNS,
+    ) -> None:
+        self._cached_runs = cached_runs
         self._settings = settings
         self._client = client
         self._store = store
@@ -86,7 +95,7 @@ class FlowWorker:
                 HeaderInterceptor(),
                 StepInterceptor(self._settings, self._project, self._resources),
             ],
-            max_cached_workflows=CACHED_RUNS,
+            max_cached_workflows=self._cached_runs,
             sticky_queue_schedule_to_start_timeout=timedelta(seconds=2),
             graceful_shutdown_timeout=timedelta(seconds=5),
             max_heartbeat_throttle_interval=timedelta(seconds=2),

@@ -184,7 +184,9 @@ async def scheduled(handle: WorkflowHandle[Any, Any]) -> list[str]:
 
 
 @asynccontextmanager
-async def open_workbench(temporal: Client, folder: Path, **settings: Any) -> AsyncIterator[Workbench]:
+async def open_workbench(
+    temporal: Client, folder: Path, *, cached_runs: int = 100, **settings: Any
+) -> AsyncIterator[Workbench]:
     """A worker with the functions above, its own SQLite store and task queue."""
     (folder / "activities").mkdir()
     (folder / "activities" / "engine_functions.py").write_text(FUNCTIONS)
@@ -193,7 +195,7 @@ async def open_workbench(temporal: Client, folder: Path, **settings: Any) -> Asy
     made.state.mkdir(parents=True, exist_ok=True)
     store = await Store.open(made.store)
     try:
-        async with FlowWorker(made, temporal, store, lambda: load_project(folder)):
+        async with FlowWorker(made, temporal, store, lambda: load_project(folder), cached_runs=cached_runs):
             yield Workbench(temporal, store, made)
     finally:
         await store.aclose()

@@ -125,14 +125,17 @@ class Interpreter:
             frame.remember(node, known)
             return known
         await self._budget.breathe(self._meter.spent)
-        condition = self._program.code(node).condition
-        if condition is not None and not self._holds(condition, node, frame):
+        applies = self._applies(node, frame)
+        if applies is False:
             return self._skip(node, frame)
         record = self._journal.start(node, path, now_text())
         frame.remember(node, record)
         self._progressed()
         try:
-            await self._attempt(node, frame, path, record)
+            if isinstance(applies, StepFailed):
+                await self._handle(node, frame, path, record, applies)
+            else:
+                await self._attempt(node, frame, path, record)
             raise_if_cancelled()
         except CLEANED_UP_AFTER as error:
             if is_cancelled_exception(error):
@@ -142,13 +145,24 @@ class Interpreter:
             raise RunEnded(record.get("output"))
         return record
 
+    def _applies(self, node: Node, frame: Frame) -> bool | StepFailed:
+        """Whether the step's ``if`` lets it run; an ``if`` that cannot be evaluated is a failure of the step."""
+        condition = self._program.code(node).condition
+        try:
+            return condition is None or self._holds(condition, node, frame)
+        except StepFailed as failure:
+            return failure
+
     async def _attempt(self, node: Node, frame: Frame, path: str, record: Record) -> None:
         try:
             outcome = await self._bounded(node, frame, path)
         except StepFailed as failure:
             await self._handle(node, frame, path, record, failure)
         except RunEnded as ended:
-            self._journal.complete(path, record, now_text(), ended.output, {})
+            if ended.status == "cancelled":
+                self._journal.cancel(path, record, now_text())
+            else:
+                self._journal.complete(path, record, now_text(), ended.output, {})
             raise
         else:
             self._journal.complete(path, record, now_text(), outcome.output, outcome.extra)
@@ -164,11 +178,12 @@ class Interpreter:
             self._journal.complete(path, record, now_text(), output, {"error": failure.error})
 
     async def _bounded(self, node: Node, frame: Frame, path: str) -> Outcome:
-        """A control step under its own ``timeout``; an act step's timeouts are its activity's."""
-        perform = self._control(node)
+        """A control step or a person's task under its own ``timeout``; other act steps' timeouts are their
+        activity's."""
+        perform = self._ask if node.type == "human-task" else self._control(node)
         if perform is None:
             return await self._act(node, frame, path)
-        limit = node.timeout.total
+        limit = node.timeout.total if node.timeout.attempt is None else node.timeout.attempt
 
         def expired() -> StepFailed:
             return StepFailed(error_record(node, path, "step_timeout", f"'{node.id}' took longer than {limit:g}s"))
@@ -179,13 +194,15 @@ class Interpreter:
 
     async def _act(self, node: Node, frame: Frame, path: str) -> Outcome:
         rendered = self._render(self._program.code(node).config, node, frame)
-        if node.type == "human-task":
-            return await self._tasks.run(node, path, rendered.value)
         if node.type == "function":
             return await self._activities.run(self._function_call(node, path, rendered))
         return await self._activities.run(
             Call(node, path, node.type, [rendered.value], rendered.late, retry=node.retry)
         )
+
+    async def _ask(self, node: Node, frame: Frame, path: str) -> Outcome:
+        rendered = self._render(self._program.code(node).config, node, frame)
+        return await self._tasks.run(node, path, rendered.value)
 
     def _function_call(self, node: Node, path: str, rendered: Rendered) -> Call:
         """A function is an activity of its own name, called with the author's arguments."""

@@ -193,3 +193,18 @@ async def test_a_result_too_large_for_a_run_fails_the_step_clearly(workbench: Wo
     error = await workbench.failure(flow)
     assert error["type"] == "payload_too_large"
     assert "3000026 bytes" in error["message"]
+
+
+@pytest.mark.parametrize("handler", ["continue", "[{id: b, type: transform, config: {value: plan b}}]"])
+async def test_an_if_that_cannot_be_evaluated_is_a_failure_of_its_step(workbench: Workbench, handler: str) -> None:
+    flow = f"""
+id: bad-if
+inputs: {{n: {{}}}}
+steps:
+  - {{id: a, type: transform, if: "inputs.n > 3", on_error: {handler}, config: {{value: 1}}}}
+output: ["{{{{ steps.a.status }}}}", "{{{{ steps.a.error.type }}}}", "{{{{ steps.a.output | default(none) }}}}"]
+"""
+    expected = (
+        ["failed", "expression_error", None] if handler == "continue" else ["completed", "expression_error", "plan b"]
+    )
+    assert await workbench.run(flow, {"n": "x"}) == expected

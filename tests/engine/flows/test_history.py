@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
+import pytest
 from temporalio.api.enums.v1 import EventType
 from temporalio.api.sdk.v1 import WorkflowMetadata
 from temporalio.client import Client
@@ -109,3 +113,26 @@ async def test_the_state_query_is_paged_and_names_large_outputs_by_size(workbenc
     assert first["steps"]["big"]["output_bytes"] > 50_000
     assert "output" not in first["steps"]["big"]
     assert "next" not in second
+
+
+async def test_a_run_dropped_from_a_workers_memory_goes_on_without_noise(
+    temporal: Client, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Every workflow task of a worker without a cache replays the run from its history."""
+    flow = """
+    id: evicted
+    timeout: 1h
+    steps:
+      - parallel:
+          - {id: a, type: human-task, config: {assignee: x}}
+          - {id: b, type: wait, config: {duration: 500ms}}
+          - {id: c, type: function, config: {handler: slow, params: {seconds: 0.2}}}
+      - {id: d, type: transform, config: {value: "{{ steps.a.output.decision }}"}}
+    """
+    async with open_workbench(temporal, tmp_path, cached_runs=0) as bench:
+        handle = await bench.start(flow)
+        await bench.waiting(handle, "a")
+        await handle.signal("a", {"decision": "approve"})
+        assert await asyncio.wait_for(handle.result(), 30) == "approve"
+    gc.collect()
+    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR] == []

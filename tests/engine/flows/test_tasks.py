@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from temporalio.client import WorkflowFailureError, WorkflowUpdateFailedError
+from temporalio.exceptions import CancelledError
 from tests.engine.harness import Workbench, failure_of
 
 REVIEW = """
@@ -150,3 +151,23 @@ async def test_a_missed_deadline_fails_the_step(skipping: Workbench) -> None:
 async def test_a_deadline_can_decide_by_itself(skipping: Workbench) -> None:
     output = await skipping.run(DEADLINE.format(on_deadline="{decide: approve}"))
     assert (output["decision"], output["automatic"]) == ("approve", True)
+
+
+async def test_a_tasks_timeout_ends_the_wait_and_closes_the_task(workbench: Workbench) -> None:
+    flow = "id: impatient\nsteps: [{id: ask, type: human-task, timeout: 500ms, config: {assignee: x}}]"
+    handle = await workbench.start(flow)
+    error = await failure_of(handle)
+    assert (error["type"], error["step"]["id"]) == ("step_timeout", "ask")
+    row = await workbench.store.tasks.get(f"{handle.id}:ask")
+    assert row.status == "cancelled"
+
+
+async def test_a_rejection_can_cancel_the_run(workbench: Workbench) -> None:
+    handle = await workbench.start(REVIEW.format(on_reject="cancel"))
+    await workbench.waiting(handle, "review")
+    await handle.signal("review", {"decision": "reject", "comment": "no"})
+    with pytest.raises(WorkflowFailureError) as caught:
+        await asyncio.wait_for(handle.result(), 30)
+    assert isinstance(caught.value.cause, CancelledError)
+    state: dict[str, Any] = await handle.query("state")
+    assert (state["status"], state["steps"]["review"]["status"]) == ("cancelled", "cancelled")
