@@ -12,6 +12,7 @@ from orchestrator.spec.definition import Json
 REMEMBERED_IDS = 10_000
 """Signal ids kept against repeats (ENGINE §7)."""
 MOST_BUFFERED = 10_000
+MOST_REFUSALS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,7 @@ class Inbox:
         if receiver is not None:
             self._hand_over(name, receiver, message)
         elif self._buffered >= MOST_BUFFERED:
-            self._note(name, f"{MOST_BUFFERED} signals are waiting already")
+            self.note(name, f"{MOST_BUFFERED} signals are waiting already")
         else:
             self._waiting.setdefault(name, deque()).append(message)
             self._buffered += 1
@@ -63,6 +64,11 @@ class Inbox:
         """A wait is over."""
         self._open.pop(name, None)
 
+    def note(self, name: str, refusal: str | None) -> None:
+        """Keep why a signal was refused, for the run's warnings."""
+        if refusal is not None and len(self.refusals) < MOST_REFUSALS:
+            self.refusals.append(f"a signal '{name}' was refused: {refusal}")
+
     def _first_time(self, message: Json) -> bool:
         key = message.get("signal_id") if isinstance(message, dict) else None
         if not isinstance(key, str):
@@ -79,11 +85,7 @@ class Inbox:
         if refusal is None:
             receiver.take(message)
         else:
-            self._note(name, refusal)
-
-    def _note(self, name: str, refusal: str | None) -> None:
-        if refusal is not None and len(self.refusals) < 100:
-            self.refusals.append(f"a signal '{name}' was refused: {refusal}")
+            self.note(name, refusal)
 
 
 def new_future() -> asyncio.Future[Json]:

@@ -228,18 +228,39 @@ class FlowWorkflow:
     @workflow.signal(dynamic=True)
     def on_signal(self, name: str, args: Sequence[RawValue]) -> None:
         """Any signal: kept for the wait of that name. Works before the definition is resolved."""
-        self._inbox.deliver(name, self._decode(args[0]) if args else None)
+        try:
+            message = self._message(args)
+        except ApplicationError as error:
+            # Raised from here it would leave the run retrying its workflow task for ever.
+            self._inbox.note(name, error.message)
+        else:
+            self._inbox.deliver(name, message)
 
     @workflow.update(dynamic=True)
     def on_update(self, name: str, args: Sequence[RawValue]) -> dict[str, Json]:
         """Decide the task of step ``name`` and learn at once that it was taken."""
-        self._inbox.deliver(name, self._decode(args[0]) if args else None)
+        message = self._message(args)
+        # Asked again: another message of the same workflow task may have been taken since the validator looked.
+        self._refuse(name, message)
+        self._inbox.deliver(name, message)
         return {"accepted": True, "step": name, "at": now_text()}
 
     @on_update.validator
     def check_update(self, name: str, args: Sequence[RawValue]) -> None:
         """Refuse before anything is written to the history."""
-        refusal = self._inbox.refusal(name, self._decode(args[0]) if args else None)
+        self._refuse(name, self._message(args))
+
+    def _message(self, args: Sequence[RawValue]) -> Json:
+        """What a signal or update carries. Raises ApplicationError for what is not JSON."""
+        try:
+            return self._decode(args[0]) if args else None
+        except (ValueError, RuntimeError, KeyError) as error:
+            raise ApplicationError(
+                f"its data cannot be read as JSON: {error}", type="refused", non_retryable=True
+            ) from error
+
+    def _refuse(self, name: str, message: Json) -> None:
+        refusal = self._inbox.refusal(name, message)
         if refusal is not None:
             raise ApplicationError(refusal, type="refused", non_retryable=True)
 

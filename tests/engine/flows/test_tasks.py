@@ -6,7 +6,9 @@ import asyncio
 from typing import Any
 
 import pytest
+from temporalio.api.common.v1 import Payload
 from temporalio.client import WorkflowFailureError, WorkflowUpdateFailedError
+from temporalio.common import RawValue
 from temporalio.exceptions import CancelledError
 from tests.engine.harness import Workbench, failure_of
 
@@ -171,3 +173,30 @@ async def test_a_rejection_can_cancel_the_run(workbench: Workbench) -> None:
     assert isinstance(caught.value.cause, CancelledError)
     state: dict[str, Any] = await handle.query("state")
     assert (state["status"], state["steps"]["review"]["status"]) == ("cancelled", "cancelled")
+
+
+async def test_of_many_decisions_at_once_exactly_one_is_accepted(workbench: Workbench) -> None:
+    handle = await workbench.start(CONTINUE)
+    await workbench.waiting(handle, "review")
+    answers = await asyncio.gather(
+        *(handle.execute_update("review", {"decision": "approve", "by": f"p{n}"}) for n in range(8)),
+        return_exceptions=True,
+    )
+    assert sum(isinstance(answer, dict) for answer in answers) == 1
+    assert sum(isinstance(answer, WorkflowUpdateFailedError) for answer in answers) == 7
+    await handle.result()
+
+
+@pytest.mark.parametrize("encoding", [b"json/plain", b"binary/encrypted", b"json/protobuf"])
+async def test_a_message_that_is_no_json_is_refused_and_does_not_stick_the_run(
+    workbench: Workbench, encoding: bytes
+) -> None:
+    garbage = RawValue(Payload(metadata={"encoding": encoding}, data=b"{oops"))
+    handle = await workbench.start(CONTINUE)
+    await handle.signal("review", garbage)
+    state = await workbench.waiting(handle, "review")
+    assert "cannot be read as JSON" in state["warnings"][0]
+    with pytest.raises(WorkflowUpdateFailedError):
+        await handle.execute_update("review", garbage)
+    await handle.signal("review", {"decision": "approve"})
+    assert (await asyncio.wait_for(handle.result(), 30))["decision"] == "approve"
