@@ -19,7 +19,7 @@ from orchestrator.engine.together import CLEANED_UP_AFTER, settle
 from orchestrator.spec.acts.human_task import REJECT, HumanTaskConfig
 from orchestrator.spec.call import CLOSE_TASK
 from orchestrator.spec.definition import Json, Node, Retry, Timeout
-from orchestrator.spec.inputs import check_json
+from orchestrator.spec.inputs import check_json, check_schema
 
 Decision = dict[str, Json]
 
@@ -94,6 +94,10 @@ class Tasks:
             task = HumanTaskConfig.model_validate(config)
         except ValidationError as error:
             raise _invalid(node, path, error) from error
+        wrong = check_schema(task.form) if task.form else None
+        if wrong is not None:
+            # Found now and not when somebody answers: an error inside a message would stick the run.
+            raise StepFailed(error_record(node, path, "invalid_config", f"config.form cannot be used: {wrong[1]}"))
         due = None if task.deadline is None else workflow.now() + timedelta(seconds=task.deadline)
         await self._activities.run(self._call(node, path, "human-task", [config, _text(due)]))
         try:

@@ -200,3 +200,17 @@ async def test_a_message_that_is_no_json_is_refused_and_does_not_stick_the_run(
         await handle.execute_update("review", garbage)
     await handle.signal("review", {"decision": "approve"})
     assert (await asyncio.wait_for(handle.result(), 30))["decision"] == "approve"
+
+
+@pytest.mark.parametrize("form", [{"type": "object", "properties": {"a": {"pattern": "("}}}, {"$ref": "#/nowhere"}])
+async def test_a_form_that_is_no_schema_fails_the_step_before_anybody_is_asked(
+    workbench: Workbench, form: dict[str, Any]
+) -> None:
+    flow = """
+    id: bad-form
+    inputs: {form: object}
+    steps: [{id: ask, type: human-task, config: {assignee: x, form: "{{ inputs.form }}"}}]
+    """
+    error = await workbench.failure(flow, {"form": form})
+    assert error["type"] == "invalid_config"
+    assert "form" in error["message"]
