@@ -115,33 +115,33 @@ async def test_an_unknown_run_is_not_found(client: Client) -> None:
             await question()
 
 
-async def test_the_same_key_is_the_same_run_in_every_process(client: Client, settings: Settings) -> None:
-    first = await client.start("echo", {"word": "a"}, idempotency_key="k")
+async def test_the_same_key_is_the_same_run_in_every_process(client: Client, settings: Settings, key: str) -> None:
+    first = await client.start("echo", {"word": "a"}, idempotency_key=key)
     async with await Client.connect(settings) as other:
-        again = await other.start("echo", {"word": "a"}, idempotency_key="k")
+        again = await other.start("echo", {"word": "a"}, idempotency_key=key)
     assert (again.id, again.version) == (first.id, first.version)
     assert await again.result(20) == "a api 2.0"
 
 
 async def test_a_key_outlives_temporals_memory_of_the_run(
-    client: Client, settings: Settings, own_temporal_server: tuple[subprocess.Popen[bytes], str]
+    client: Client, settings: Settings, own_temporal_server: tuple[subprocess.Popen[bytes], str], key: str
 ) -> None:
-    first = await client.start("echo", idempotency_key="k")
+    first = await client.start("echo", idempotency_key=key)
     # A server that never saw the run stands for one whose retention is over.
     forgetful = await temporalio.client.Client.connect(own_temporal_server[1])
     async with await Client.connect(settings, store=client.store, temporal=forgetful) as later:
-        again = await later.start("echo", idempotency_key="k")
+        again = await later.start("echo", idempotency_key=key)
         assert (again.id, again.version) == (first.id, first.version)
         with pytest.raises(NotFound):
             await again.info()
 
 
-async def test_a_start_interrupted_after_its_claim_is_finished_by_the_next(client: Client) -> None:
+async def test_a_start_interrupted_after_its_claim_is_finished_by_the_next(client: Client, key: str) -> None:
     from orchestrator.client.starting import body_hash, keyed_run_id
 
-    run_id = keyed_run_id("echo", "k")
-    await client.store.deliveries.claim("k", "echo", body_hash({"word": "a"}), workflow_id=run_id)
-    run = await client.start("echo", {"word": "a"}, idempotency_key="k")
+    run_id = keyed_run_id("echo", key)
+    await client.store.deliveries.claim(key, "echo", body_hash({"word": "a"}), workflow_id=run_id)
+    run = await client.start("echo", {"word": "a"}, idempotency_key=key)
     assert run.id == run_id
     assert await run.result(20) == "a api 2.0"
 

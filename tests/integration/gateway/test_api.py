@@ -168,9 +168,9 @@ async def test_a_run_id_is_the_callers_choice_and_taken_once(idle: Door) -> None
     is_problem(await idle.http.post("/v1/flows/sleepy/runs", json={"run_id": chosen}), 409, "conflict")
 
 
-async def test_an_idempotency_key_starts_one_run(idle: Door) -> None:
+async def test_an_idempotency_key_starts_one_run(idle: Door, key: str) -> None:
     await idle.publish(GREET)
-    headers = {"Idempotency-Key": "k"}
+    headers = {"Idempotency-Key": key}
     bodies = [{"inputs": {"who": "a"}}, {"inputs": {"who": "a"}}, {"inputs": {"who": "b"}}]
     answers = [await idle.http.post("/v1/flows/greet/runs", json=body, headers=headers) for body in bodies]
     assert answers[0].content == answers[1].content

@@ -95,10 +95,10 @@ async def test_a_result_that_takes_too_long_becomes_202(temporal: temporalio.cli
         assert answer.json()["run_id"] == answer.headers["x-run-id"]
 
 
-async def test_inputs_that_do_not_match_name_the_field_and_start_nothing(idle: Door) -> None:
+async def test_inputs_that_do_not_match_name_the_field_and_start_nothing(idle: Door, key: str) -> None:
     hook = HOOK.replace("id: orders", "id: choosy")
     await idle.publish(hook)
-    answer = await idle.http.post("/api/orders", json={"amount": "three"}, headers={"Idempotency-Key": "k"})
+    answer = await idle.http.post("/api/orders", json={"amount": "three"}, headers={"Idempotency-Key": key})
     assert answer.status_code == 422
     assert answer.json()["type"] == "urn:orchestrator:problem:invalid_inputs"
     assert [error["field"] for error in answer.json()["errors"]] == ["amount"]
@@ -108,7 +108,7 @@ async def test_inputs_that_do_not_match_name_the_field_and_start_nothing(idle: D
     # The key was given back: the corrected delivery is not "another body".
     await idle.publish(hook.replace("1.0.0", "2").replace(", respond: result", ""))
     assert (
-        await idle.http.post("/api/orders", json={"amount": 3}, headers={"Idempotency-Key": "k"})
+        await idle.http.post("/api/orders", json={"amount": 3}, headers={"Idempotency-Key": key})
     ).status_code == 202
 
 
@@ -362,30 +362,30 @@ async def test_many_deliveries_at_once_start_one_run(idle: Door) -> None:
     assert len({answer.content for answer in answers}) == 1
 
 
-async def test_the_same_key_with_another_body_is_refused(idle: Door) -> None:
+async def test_the_same_key_with_another_body_is_refused(idle: Door, key: str) -> None:
     await idle.publish(HOOK.replace(", respond: result", ""))
-    headers = {"Idempotency-Key": "k"}
+    headers = {"Idempotency-Key": key}
     assert (await idle.http.post("/api/orders", json={"amount": 3}, headers=headers)).status_code == 202
     answer = await idle.http.post("/api/orders", json={"amount": 4}, headers=headers)
     assert answer.status_code == 422
     assert answer.json()["type"] == "urn:orchestrator:problem:idempotency_mismatch"
 
 
-async def test_a_repeated_delivery_is_answered_alike_after_a_new_version(idle: Door) -> None:
+async def test_a_repeated_delivery_is_answered_alike_after_a_new_version(idle: Door, key: str) -> None:
     await idle.publish(HOOK.replace(", respond: result", ""))
-    headers = {"Idempotency-Key": "k"}
+    headers = {"Idempotency-Key": key}
     first = await idle.http.post("/api/orders", json={"amount": 3}, headers=headers)
     await idle.publish(HOOK.replace(", respond: result", "").replace("1.0.0", "2.0.0"))
     again = await idle.http.post("/api/orders", json={"amount": 3}, headers=headers)
     assert first.content == again.content
 
 
-async def test_a_failed_run_may_be_started_again_by_its_key(door: Door) -> None:
+async def test_a_failed_run_may_be_started_again_by_its_key(door: Door, key: str) -> None:
     flow = (
         "id: flaky\nversion: {v}\ntriggers: [{{type: webhook, path: /flaky, respond: result}}]\n"
         "steps: [{{id: a, type: {step}}}]\n"
     )
-    headers = {"Idempotency-Key": "k"}
+    headers = {"Idempotency-Key": key}
     await door.publish(flow.format(v=1, step="fail, config: {type: x, message: y}"))
     first = await door.http.post("/flaky", headers=headers)
     assert first.status_code == 502
