@@ -89,7 +89,11 @@ def _ports(settings: Settings) -> list[Finding]:
 
 def _key(settings: Settings) -> Finding:
     if not settings.anthropic_api_key:
-        return Finding("Claude", "note", "ANTHROPIC_API_KEY is not set: claude steps fail; the demo uses a stand-in")
+        return Finding(
+            "Claude",
+            "note",
+            "ANTHROPIC_API_KEY is not set: a worker of its own fails claude steps; `up` and `demo` use a stand-in",
+        )
     return Finding("Claude", "ok", f"a key is set, for {settings.anthropic_base_url or 'https://api.anthropic.com'}")
 
 
