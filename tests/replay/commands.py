@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -92,6 +93,10 @@ def main(path: str) -> None:
     history = WorkflowHistory.from_json("stored", Path(path).read_text(encoding="utf-8"))
     produced = asyncio.run(replay(history))
     sys.stdout.write(json.dumps({"produced": produced, "stored": recorded(history)}, ensure_ascii=False))
+    sys.stdout.flush()
+    # A thread of the SDK's native part may still ask for the interpreter while it shuts down, which aborts about one
+    # process in forty after all is said.
+    os._exit(0)
 
 
 if __name__ == "__main__":

@@ -85,7 +85,7 @@ async def record(bench: Workbench, name: str, flow: str) -> None:
         await asyncio.wait_for(handle.result(), 60)
     text = (await handle.fetch_history()).to_json()
     # Who ran it is of no use to a replay.
-    text = re.sub(r'"identity": "[^"]*"', '"identity": "worker"', text)
+    text = re.sub(r'("identity": |"name": )"\d+@[^"]*"', r'\1"worker"', text)
     (FOLDER / f"{name}.json").write_text(text, encoding="utf-8")
 
 
