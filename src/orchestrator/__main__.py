@@ -1,7 +1,5 @@
 """``python -m orchestrator`` is the command line."""
 
-import sys
+from orchestrator.cli import run_and_exit
 
-from orchestrator.cli import main
-
-sys.exit(main())
+run_and_exit()
