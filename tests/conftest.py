@@ -15,8 +15,13 @@ import pytest
 from temporalio.client import Client
 from temporalio.service import RPCError
 
-_FAST = ("transfer", "visibility", "timer")
-"""Queue processors of the dev server whose default poll rate would add about 50 ms to every step."""
+_FAST = (
+    *(f"history.{name}ProcessorMaxPollRPS=2000" for name in ("transfer", "visibility", "timer")),
+    'history.timerProcessorMaxTimeShift="10ms"',
+)
+"""Without the first three the dev server adds about 50 ms to every step; without the last a timer of a millisecond
+takes a second."""
+_TRIES = 3
 
 
 def free_port() -> int:
@@ -32,34 +37,36 @@ def temporal_binary() -> str:
     return shutil.which("temporal") or str(beside)
 
 
-def start_temporal(log: Path, *extra: str) -> tuple[subprocess.Popen[bytes], str]:
-    """A dev server of its own: the process and its address. The caller stops the process."""
-    port = free_port()
-    command = [
-        temporal_binary(),
-        "server",
-        "start-dev",
-        "--headless",
-        "--ip",
-        "127.0.0.1",
-        "--port",
-        str(port),
-    ]
-    command += ["--dynamic-config-value", 'history.timerProcessorMaxTimeShift="10ms"']
-    for name in _FAST:
-        command += ["--dynamic-config-value", f"history.{name}ProcessorMaxPollRPS=2000"]
-    with log.open("wb") as out:
-        process = subprocess.Popen([*command, *extra], stdout=out, stderr=subprocess.STDOUT)
-    address = f"127.0.0.1:{port}"
+def start_temporal(log: Path, *extra: str, fast: bool = True) -> tuple[subprocess.Popen[bytes], str]:
+    """A dev server of its own: the process and its address. The caller stops the process with ``stop``. ``fast``
+    sets what makes the server quick; without it the server is as it comes."""
+    command = [temporal_binary(), "server", "start-dev", "--headless", "--ip", "127.0.0.1"]
+    for value in _FAST if fast else ():
+        command += ["--dynamic-config-value", value]
+    for _ in range(_TRIES):
+        port = free_port()
+        with log.open("wb") as out:
+            process = subprocess.Popen([*command, "--port", str(port), *extra], stdout=out, stderr=subprocess.STDOUT)
+        address = f"127.0.0.1:{port}"
+        try:
+            if asyncio.run(_answers(process, address)):
+                return process, address
+        except BaseException:
+            stop(process)
+            raise
+        # Somebody may have taken the port, or one that the server chose for itself, before it did.
+        stop(process)
+    raise RuntimeError(f"the Temporal dev server did not start:\n{log.read_text(errors='replace')[-2000:]}")
+
+
+def stop(process: subprocess.Popen[bytes]) -> None:
+    """End a server, by force if it does not listen."""
+    process.terminate()
     try:
-        if not asyncio.run(_answers(process, address)):
-            said = log.read_text(errors="replace")[-2000:]
-            raise RuntimeError(f"the Temporal dev server did not start:\n{said}")
-    except BaseException:
+        process.wait(10)
+    except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
-        raise
-    return process, address
 
 
 async def _answers(process: subprocess.Popen[bytes], address: str) -> bool:
@@ -83,12 +90,7 @@ def temporal_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Address of a real Temporal dev server, shared by the whole session."""
     process, address = start_temporal(tmp_path_factory.mktemp("temporal") / "server.log")
     yield address
-    process.terminate()
-    try:
-        process.wait(10)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
+    stop(process)
 
 
 @pytest.fixture

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-import socket
-import subprocess
 import sys
+import tempfile
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
@@ -19,15 +18,9 @@ from typing import Any
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.client import Client, WorkflowHandle
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
+from tests.conftest import start_temporal, stop
 
 Handle = WorkflowHandle[Any, Any]
-
-FAST = (
-    *(f"history.{kind}ProcessorMaxPollRPS=2000" for kind in ("transfer", "visibility", "timer")),
-    'history.timerProcessorMaxTimeShift="10ms"',
-)
-"""Without the first three the development server adds about 50 ms to every step; without the last a timer of
-a millisecond takes a second."""
 
 
 def binary(name: str) -> str:
@@ -38,54 +31,16 @@ def binary(name: str) -> str:
     return found
 
 
-def free_port() -> int:
-    """A port nobody listens on right now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 @contextmanager
 def serve(*dynamic: str, tuned: bool = True) -> Iterator[str]:
     """A development server with these dynamic config values; gives its address, stops it in the end."""
-    port = free_port()
-    command = [
-        binary("temporal"),
-        "server",
-        "start-dev",
-        "--headless",
-        "--ip",
-        "127.0.0.1",
-        "--port",
-        str(port),
-    ]
-    command += ["--log-level", "never"]
-    for value in (*(FAST if tuned else ()), *dynamic):
-        command += ["--dynamic-config-value", value]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        _wait_for(port, process)
-        yield f"127.0.0.1:{port}"
-    finally:
-        process.terminate()
+    values = [part for value in dynamic for part in ("--dynamic-config-value", value)]
+    with tempfile.TemporaryDirectory() as folder:
+        process, address = start_temporal(Path(folder) / "server.log", "--log-level", "error", *values, fast=tuned)
         try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-
-def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline:
-        if process.poll() is not None:
-            raise RuntimeError(f"the Temporal server ended at once with code {process.returncode}")
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.05)
-    raise TimeoutError(f"the Temporal server does not answer on port {port}")
+            yield address
+        finally:
+            stop(process)
 
 
 class Lab:
