@@ -87,7 +87,9 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
 @pytest.mark.parametrize("page", PAGES_WITH_SHELL)
 def test_the_commands_of_a_page_run_in_order(page: str, served: Product) -> None:
     script = "\n".join(commands(text) for name, _, text in blocks("sh") if name == page)
-    script = script.replace("127.0.0.1:8000", f"127.0.0.1:{served.settings.port}").replace("curl -s", "curl -sSf")
+    # A reader is slower than a script: what a step has not reached yet is asked for again.
+    patient = "curl -sSf --retry 8 --retry-all-errors --retry-delay 1"
+    script = script.replace("127.0.0.1:8000", f"127.0.0.1:{served.settings.port}").replace("curl -s", patient)
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     environment = served.environment | {"PATH": path, "TEMPORAL_ADDRESS": served.settings.address}
     run = subprocess.run(
