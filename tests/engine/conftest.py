@@ -8,7 +8,8 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 from temporalio.client import Client
 from temporalio.testing import WorkflowEnvironment
-from tests.engine.lab import Lab, binary, serve
+from tests.conftest import binary
+from tests.engine.lab import Lab, serve
 
 
 @pytest.fixture(scope="session")

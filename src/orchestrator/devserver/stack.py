@@ -13,7 +13,7 @@ from typing import Protocol, Self
 from orchestrator import admission
 from orchestrator.client import Client
 from orchestrator.devserver.connect import Parts, connected
-from orchestrator.devserver.serve import HttpServer
+from orchestrator.devserver.serve import HttpServer, first_of
 from orchestrator.devserver.temporal import TemporalServer
 from orchestrator.devserver.watch import look, watch
 from orchestrator.errors import FlowInvalid, OrchestratorError, Problem
@@ -74,15 +74,7 @@ class Stack:
 
     async def wait(self, stop: asyncio.Event) -> None:
         """Until ``stop`` is set. Raises Unavailable when a part ended by itself."""
-        ends = [asyncio.ensure_future(ended()) for ended in (*self._exits, stop.wait)]
-        try:
-            done, _ = await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-            for end in done:
-                end.result()
-        finally:
-            for end in ends:
-                end.cancel()
-            await asyncio.gather(*ends, return_exceptions=True)
+        await first_of(*(ended() for ended in (*self._exits, stop.wait)))
 
     async def _open(self) -> None:
         settings = self._settings

@@ -81,6 +81,3 @@ class Journal:
     def items(self) -> Iterator[tuple[str, Record]]:
         """Paths and records in start order."""
         return iter(self._records.items())
-
-    def __len__(self) -> int:
-        return len(self._records)

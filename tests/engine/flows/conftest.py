@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
-import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 from temporalio.client import Client
 from temporalio.testing import WorkflowEnvironment
+from tests.conftest import binary
 from tests.engine.harness import Workbench, open_workbench
 
 
@@ -23,10 +22,10 @@ async def workbench(temporal: Client, tmp_path: Path) -> AsyncIterator[Workbench
 @pytest.fixture
 async def skipping(tmp_path: Path) -> AsyncIterator[Workbench]:
     """The real interpreter on the time-skipping test server: a day passes in milliseconds."""
-    beside = Path(sys.executable).parent / "temporal-test-server"
-    binary = shutil.which("temporal-test-server") or str(beside)
     async with (
-        await WorkflowEnvironment.start_time_skipping(test_server_existing_path=binary) as environment,
+        await WorkflowEnvironment.start_time_skipping(
+            test_server_existing_path=binary("temporal-test-server")
+        ) as environment,
         open_workbench(environment.client, tmp_path) as bench,
     ):
         yield bench
