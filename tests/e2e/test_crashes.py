@@ -64,6 +64,12 @@ def step_status(product: Product, run_id: str, step: str) -> str | None:
     return next((record["status"] for path, record in steps.items() if path.endswith(step)), None)
 
 
+def waits_for(product: Product, run_id: str, step: str) -> bool:
+    """Whether the run waits for a decision on ``step``."""
+    waits = (run_of(product, run_id).get("state") or {}).get("waits", [])
+    return any(wait["step"] == step for wait in waits)
+
+
 def attempts(address: str, run_id: str) -> dict[str, list[int]]:
     """Attempt numbers of every activity that completed, by its id, read from Temporal's history."""
 
@@ -104,7 +110,8 @@ def test_a_worker_killed_inside_a_step_repeats_that_step_alone(
     worker.stop(signal.SIGKILL)
     second = launch("worker", **shared)
     second.wait_for("worker on task queue")
-    until(lambda: step_status(gateway, run_id, "review") == "running")
+    # "running" begins before the task is written; the run waits for a person only after that step's activity is over.
+    until(lambda: waits_for(gateway, run_id, "review"))
 
     second.stop(signal.SIGKILL)
     third = launch("worker", **shared)
@@ -134,7 +141,7 @@ def test_a_run_that_waits_for_a_person_survives_the_loss_of_all_three_processes(
     first.wait_for("ready")
     started = httpx.post(f"{first.settings.gateway_url}/api/webhooks/content", json=BODY, timeout=30)
     run_id = started.json()["run_id"]
-    until(lambda: step_status(first, run_id, "review") == "running")
+    until(lambda: waits_for(first, run_id, "review"))
     # Gateway and worker are this process; the Temporal server dies with it.
     first.stop(signal.SIGKILL)
 
