@@ -18,6 +18,15 @@ RESOLVE_FLOW = "resolve-flow"
 CANCEL_RUN = "cancel-run"
 """Local activity: asks Temporal to cancel the run it belongs to."""
 
+RESOLVE_CHILD = "resolve-child"
+"""Local activity: the envelope and definition of a sub-flow. Arguments: flow id, version or None, inputs, parent."""
+
+PREPARE_STEPS = "prepare-steps"
+"""Local activity: checks steps computed at run time. Arguments: the steps, allowed types, their most, context."""
+
+CHILD_STATUS = "child-status"
+"""Local activity: how a sub-flow's run stands, asked after its parent continued as new. Argument: its run id."""
+
 CLOSE_TASK = "close-task"
 """Activity: writes a human task's end into the store."""
 
@@ -46,6 +55,8 @@ class StepCall:
     at_most_once: bool = False
     output_schema: dict[str, Json] | None = None
     bindings: dict[str, dict[str, Json]] = field(default_factory=dict)
+    cache: dict[str, Json] | None = None
+    """``{key, ttl, scope}``: the rendered key, seconds or None, ``flow`` or ``project``."""
 
     @property
     def key(self) -> str:
@@ -72,9 +83,21 @@ def fixed_part(node: Node, version: str, retry: Retry | None) -> str:
     return json.dumps(members)[1:]
 
 
-def encode_call(fixed: str, path: str, root: str, late: list[dict[str, Json]]) -> bytes:
+def encode_call(
+    fixed: str,
+    path: str,
+    root: str,
+    late: list[dict[str, Json]],
+    *,
+    generation: int = 1,
+    cache: dict[str, Json] | None = None,
+) -> bytes:
     """A call as JSON: ``fixed_part`` and what is this step's alone."""
     own = f',"late":{json.dumps(late)}' if late else ""
+    if generation > 1:
+        own += f',"generation":{generation}'
+    if cache is not None:
+        own += f',"cache":{json.dumps(cache)}'
     return f'{{"path":{json.dumps(path)},"root":{json.dumps(root)}{own},{fixed}'.encode()
 
 

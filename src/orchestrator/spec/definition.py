@@ -15,6 +15,11 @@ from pydantic import TypeAdapter
 
 FORMAT = 1
 
+LARGEST_PAYLOAD = 1_900_000
+"""Temporal refuses a single payload over 2 MB."""
+CONTINUE_AFTER = 5_000
+"""ENGINE §2: a replay of that many events takes about a second."""
+
 Json = Any
 """Any JSON value: None, bool, int, float, str, list or dict with text keys."""
 
@@ -94,6 +99,8 @@ class Node:
     priority: int | None = None
     durability: Literal["step", "express"] = "step"
     at_most_once: bool = False
+    counts: bool = True
+    """As a branch of a parallel: whether it can end the race."""
     bindings: dict[str, dict[str, Json]] = field(default_factory=dict)
     """Catalogue entries the flow itself declares and this step names: ``{"services": {"crm": {…}}}``. What is
     declared in ``orchestrator.yaml`` stays there and is read by the worker."""
@@ -167,6 +174,14 @@ class Envelope:
     """Id of the step after whose completion the run returns that step's output."""
     search_attributes: bool = False
     """Whether the namespace is known to have ours registered."""
+    depth: int = 0
+    """How many runs stand above this one."""
+    largest_payload: int = LARGEST_PAYLOAD
+    """Bytes one argument or result of this run may have; more where external storage is configured."""
+    continue_after: int = CONTINUE_AFTER
+    """History events after which the run continues as new (ENGINE §2)."""
+    slice: dict[str, Json] | None = None
+    """Set where this run carries out a part of a large ``for-each`` of its parent."""
     format: int = FORMAT
 
 
@@ -189,12 +204,21 @@ def definition_key(definition: Definition) -> str:
     return f"{definition.hash} {definition.version} {definition.file}"
 
 
+_EMPTY: tuple[Json, ...] = (None, "", {}, False)
+_LEFT_OUT: dict[str, tuple[Json, ...]] = {
+    "depth": (0,),
+    "largest_payload": (LARGEST_PAYLOAD,),
+    "continue_after": (CONTINUE_AFTER,),
+}
+"""Values of members that need not travel."""
+
+
 def envelope_to_json(envelope: Envelope, body: Json) -> dict[str, Json]:
     """The envelope as JSON beside the body and the definition it is started with; ``definition`` holds the key alone.
     Empty members are left out, and so is what repeats the body: ``trigger.body``, and the inputs where they are the
     body's own members."""
     members = {one.name: getattr(envelope, one.name) for one in fields(Envelope)}
-    dumped: dict[str, Json] = {name: value for name, value in members.items() if value not in (None, "", {}, False)}
+    dumped: dict[str, Json] = {name: value for name, value in members.items() if value not in _LEFT_OUT.get(name, _EMPTY)}
     dumped["definition"] = definition_key(envelope.definition)
     if envelope.inputs != body:
         dumped["inputs"] = envelope.inputs
