@@ -28,11 +28,11 @@ from orchestrator.errors import StepError, TerminalError
 from orchestrator.expressions import fill_late
 from orchestrator.security.secrets import Secrets
 from orchestrator.settings import Settings
+from orchestrator.spec.backoff import next_delay
 from orchestrator.spec.call import HEADER, StepCall, decode_call
 from orchestrator.spec.inputs import check_json
 from orchestrator.spec.project import Project
 from orchestrator.steps.context import Resources, StepContext
-from orchestrator.steps.retry import next_delay
 
 Json = Any
 LARGEST_RESULT = 1_900_000
