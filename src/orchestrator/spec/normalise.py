@@ -37,6 +37,8 @@ class Inherited:
     durability: Literal["step", "express"] = "step"
     task_queue: str | None = None
     priority: int | None = None
+    compensate_on: Literal["completed", "attempted"] = "completed"
+    """Of the nearest saga around."""
 
     def within(self, defaults: Defaults | None) -> Inherited:
         """What holds inside a block with these ``defaults``."""
@@ -48,6 +50,7 @@ class Inherited:
             defaults.durability or self.durability,
             defaults.task_queue or self.task_queue,
             self.priority if defaults.priority is None else defaults.priority,
+            self.compensate_on,
         )
 
 
@@ -104,7 +107,10 @@ class _Builder:
         step = placed.step
         inside = inherited.within(step.defaults)
         line, column = self.source.value_at(placed.path)
-        lists = {name: self.nodes(children, inside) for name, children in placed.lists.items()}
+        lists = {
+            name: self.nodes(children, _body_of_saga(placed, inside) if name == "steps" else inside)
+            for name, children in placed.lists.items()
+        }
         node = Node(
             id=placed.id,
             type=placed.type,
@@ -119,10 +125,11 @@ class _Builder:
             retry=_own_retry(placed, inherited),
             timeout=_own_timeout(placed, inherited),
             on_error=_on_error(placed),
-            compensate_on=step.compensate_on or "completed",
+            compensate_on=step.compensate_on or inherited.compensate_on,
             output_schema=step.output_schema,
             cache=step.cache.model_dump(mode="json", exclude_none=True) if step.cache else None,
             bindings=_bindings(self.flow, placed),
+            counts=step.counts,
         )
         if not placed.is_act and placed.type != "flow":
             return replace(node, durability=inside.durability)
@@ -133,6 +140,14 @@ class _Builder:
             durability=inherited.durability,
             at_most_once=step.at_most_once,
         )
+
+
+def _body_of_saga(placed: Placed, inside: Inherited) -> Inherited:
+    """What holds for the steps of a saga; for those of any other step nothing changes."""
+    if placed.type != "saga":
+        return inside
+    own = placed.config.get("compensate_on", "completed")
+    return replace(inside, compensate_on=own)
 
 
 def _text(value: Json) -> str | None:

@@ -16,7 +16,8 @@ Json = Any
 STEP_TYPES = frozenset(
     {
         "http", "api", "claude", "mcp", "file", "function", "sql", "human-task",
-        "parallel", "block", "condition", "switch", "set", "transform", "wait", "return", "fail",
+        "parallel", "block", "condition", "switch", "for-each", "while", "try", "saga", "set", "transform", "wait",
+        "wait-for-event", "flow", "run-steps", "return", "fail",
     }
 )  # fmt: skip
 """Step types that run."""
@@ -40,8 +41,6 @@ def unsupported(flow: Flow, data: dict[str, Json], steps: list[Placed], findings
         yield from (_problem(findings, path, what) for path, what in _of_trigger(trigger, ("triggers", index)))
     if flow.concurrency is not None:
         yield _problem(findings, ("concurrency",), "`concurrency`")
-    if flow.defaults is not None and flow.defaults.durability == "express":
-        yield _problem(findings, ("defaults", "durability"), "`durability: express`")
     if flow.expose.mcp:
         yield _problem(findings, ("expose", "mcp"), "`expose.mcp`")
 
@@ -51,21 +50,10 @@ def _problem(findings: Findings, path: Path, what: str) -> Problem:
 
 
 def _of_step(placed: Placed) -> Iterator[tuple[Path, str]]:
-    step, path = placed.step, placed.path
     if placed.type not in STEP_TYPES:
-        yield (*path, "type"), f"`{placed.type}`"
-    if "compensate" in placed.lists:
-        yield (*path, "compensate"), "`compensate`"
-    if step.compensate_on is not None:
-        yield (*path, "compensate_on"), "`compensate_on`"
-    if step.cache is not None:
-        yield (*path, "cache"), "`cache`"
-    if not step.counts:
-        yield (*path, "counts"), "`counts`"
-    if step.defaults is not None and step.defaults.durability == "express":
-        yield (*path, "defaults", "durability"), "`durability: express`"
-    if placed.type == "parallel" and placed.config.get("wait_for", "all") != "all":
-        yield placed.config_paths["wait_for"], "`wait_for` other than `all`"
+        yield (*placed.path, "type"), f"`{placed.type}`"
+    if placed.type == "wait-for-event" and "callback" in placed.config:
+        yield placed.config_paths["callback"], "`callback` of a `wait-for-event`"
 
 
 def _of_trigger(trigger: dict[str, Json], path: Path) -> Iterator[tuple[Path, str]]:

@@ -302,3 +302,62 @@ def test_everything_a_version_promises_is_content(load: Any, text: str) -> None:
 def test_a_definition_survives_json(load: Any) -> None:
     definition = load(FLOW).definition
     assert definition_from_json(json.loads(json.dumps(definition_to_json(definition)))) == definition
+
+
+def test_compensate_on_is_the_steps_own_else_that_of_the_nearest_saga(load: Any) -> None:
+    undo = f"compensate: {{{HTTP}}}"
+    loaded = load(
+        f"""\
+        id: f
+        steps:
+          - {{id: outside, {HTTP}, {undo}}}
+          - id: order
+            type: saga
+            compensate: [{{id: undo-order, {HTTP}}}]
+            on_error: [{{id: rescue, {HTTP}, {undo}}}]
+            config:
+              compensate_on: attempted
+              steps:
+                - {{id: from-saga, {HTTP}, {undo}}}
+                - {{id: own, {HTTP}, {undo}, compensate_on: completed}}
+                - {{id: deep, type: block, config: {{steps: [{{id: deeper, {HTTP}, {undo}}}]}}}}
+                - id: inner
+                  type: saga
+                  config: {{steps: [{{id: in-inner, {HTTP}, {undo}}}]}}
+        """
+    )
+    by_id = nodes(loaded.definition)
+    when = {name: node.compensate_on for name, node in by_id.items() if node.named}
+    assert when == {
+        "outside": "completed", "order": "completed", "undo-order": "completed", "rescue": "completed",
+        "from-saga": "attempted", "own": "completed", "deep": "attempted", "deeper": "attempted",
+        "inner": "attempted", "in-inner": "completed",
+    }  # fmt: skip
+
+
+def test_control_configs_are_in_seconds_and_keep_their_counts(load: Any) -> None:
+    loaded = load(
+        f"""\
+        id: f
+        steps:
+          - id: poll
+            type: while
+            config: {{until: "true", timeout: 2h, interval: 30s, steps: [{{id: ask, {HTTP}}}]}}
+          - {{id: paid, type: wait-for-event, config: {{event: order.paid, timeout: PT24H}}}}
+          - {{id: child, type: flow, config: {{flow: other}}, cache: {{key: k, ttl: 1h}}}}
+          - id: race
+            parallel:
+              wait_for: 2
+              branches:
+                - {{id: clock, type: wait, counts: false, config: {{duration: 1m}}}}
+                - {{id: one, {HTTP}}}
+                - {{id: two, {HTTP}}}
+        """
+    )
+    by_id = nodes(loaded.definition)
+    assert by_id["poll"].config == {"until": "true", "timeout": 7200.0, "interval": 30.0, "collect": "last"}
+    assert by_id["paid"].config["timeout"] == 86400.0
+    assert by_id["child"].cache == {"key": "k", "ttl": 3600.0, "scope": "flow"}
+    assert by_id["race"].config["wait_for"] == 2
+    assert [by_id[name].counts for name in ("race", "clock", "one", "two")] == [True, False, True, True]
+    assert definition_from_json(definition_to_json(loaded.definition)) == loaded.definition

@@ -13,13 +13,7 @@ WAIT = "[{type: wait, config: {duration: 1}}]"
 @pytest.mark.parametrize(
     ("step", "what"),
     [
-        (f"type: for-each, config: {{items: [1], steps: {WAIT}}}", "`for-each`"),
-        (f"type: while, config: {{while: 'true', max_iterations: 2, steps: {WAIT}}}", "`while`"),
-        (f"type: try, config: {{steps: {WAIT}}}", "`try`"),
-        (f"type: saga, config: {{steps: {WAIT}}}", "`saga`"),
-        ("type: wait-for-event, config: {event: paid}", "`wait-for-event`"),
-        ("type: flow, config: {flow: other}", "`flow`"),
-        ("type: run-steps, config: {steps: '{{ inputs.s }}', allow: [http]}", "`run-steps`"),
+        ("type: wait-for-event, config: {callback: true}", "`callback` of a `wait-for-event`"),
         ("type: agent, config: {goal: x, model: m}", "`agent`"),
         ("type: state, config: {get: x}", "`state`"),
         ("type: email, config: {to: a@b.c}", "`email`"),
@@ -29,10 +23,6 @@ WAIT = "[{type: wait, config: {duration: 1}}]"
         ("type: queue, config: {queue: q}", "`queue`"),
         ("type: emit, config: {event: e}", "`emit`"),
         ("type: respond, config: {body: 1}", "`respond`"),
-        ("type: wait, config: {duration: 1}, compensate: {type: http, config: {url: 'https://x.example'}}", "`compensate`"),
-        ("type: http, config: {url: 'https://x.example'}, cache: {key: k}", "`cache`"),
-        ("parallel: {wait_for: any, branches: [{id: b, type: wait, config: {duration: 1}}]}", "`wait_for` other than `all`"),
-        (f"type: block, defaults: {{durability: express}}, config: {{steps: {WAIT}}}", "`durability: express`"),
         ("type: human-task, config: {assignee: x, quorum: 2}", "`quorum`"),
         ("type: human-task, config: {assignee: x, remind: 1h}", "`remind`"),
         ("type: human-task, config: {assignee: x, deadline: 1h, on_deadline: {escalate: [boss]}}", "`escalate`"),
@@ -57,7 +47,6 @@ def test_steps_that_cannot_run_yet_load_and_are_listed(load: Any, step: str, wha
         ("triggers: [{type: webhook, path: /x, if: trigger.body.a}]", "`if` of a trigger"),
         ("triggers: [{type: webhook, path: /x, respond: {status: 204}}]", "a fixed `respond`"),
         ("concurrency: {limit: 1}", "`concurrency`"),
-        ("defaults: {durability: express}", "`durability: express`"),
         ("expose: {mcp: true}", "`expose.mcp`"),
     ],
 )
@@ -83,6 +72,21 @@ def test_what_runs_is_not_listed(load: Any) -> None:
           - {id: h, type: http, config: {url: "https://x.example"}, retry: none, output_schema: {type: object},
              on_error: [{type: return, config: {output: 1}}]}
           - {id: t, type: human-task, config: {assignee: x, deadline: 1h, on_deadline: {decide: reject}}}
+          - {id: each, type: for-each, config: {items: [1], steps: [{type: wait, config: {duration: 1}}]}}
+          - {id: again, type: while, config: {while: 'true', max_iterations: 2, steps: [{type: wait, config: {duration: 1}}]}}
+          - {id: careful, type: try, config: {steps: [{type: wait, config: {duration: 1}}]}}
+          - id: order
+            type: saga
+            config:
+              steps:
+                - {id: charge, type: http, config: {url: "https://x.example"}, compensate_on: attempted,
+                   compensate: {type: http, config: {url: "https://x.example"}}}
+          - {id: paid, type: wait-for-event, config: {event: paid}}
+          - {id: told, type: wait-for-event, config: {signal: told}}
+          - {id: child, type: flow, config: {flow: other}, cache: {key: k, ttl: 1h}}
+          - {id: plan, type: run-steps, config: {steps: "{{ inputs.a }}", allow: [http]}}
+          - {id: race, parallel: {wait_for: any, branches: [{id: b2, type: wait, counts: false, config: {duration: 1}}, {id: b3, type: wait, config: {duration: 1}}]}}
+          - {type: block, defaults: {durability: express, timeout: 5s}, config: {steps: [{type: http, config: {url: "https://x.example"}}]}}
         error_handling: {finally: [{type: function, config: {handler: x}}]}
         """
     )
