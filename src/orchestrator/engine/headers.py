@@ -11,6 +11,7 @@ from temporalio.api.common.v1 import Payload
 from temporalio.worker import (
     Interceptor,
     StartActivityInput,
+    StartLocalActivityInput,
     WorkflowInboundInterceptor,
     WorkflowInterceptorClassInput,
     WorkflowOutboundInterceptor,
@@ -19,7 +20,8 @@ from temporalio.worker import (
 from orchestrator.spec.call import HEADER
 
 CALL: ContextVar[Payload | None] = ContextVar("orchestrator_step_call", default=None)
-"""The encoded StepCall of the activity being scheduled; set around ``workflow.start_activity``."""
+"""The encoded StepCall of the activity being scheduled; set around ``workflow.start_activity`` and, for express
+steps, ``workflow.start_local_activity``."""
 
 
 def header(data: bytes) -> Payload:
@@ -33,6 +35,12 @@ class _Outbound(WorkflowOutboundInterceptor):
         if call is not None:
             input.headers = {**input.headers, HEADER: call}
         return self.next.start_activity(input)
+
+    def start_local_activity(self, input: StartLocalActivityInput) -> workflow.ActivityHandle[Any]:  # noqa: A002
+        call = CALL.get()
+        if call is not None:
+            input.headers = {**input.headers, HEADER: call}
+        return self.next.start_local_activity(input)
 
 
 class _Inbound(WorkflowInboundInterceptor):
