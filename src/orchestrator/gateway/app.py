@@ -37,7 +37,7 @@ def create_app(client: Client, store: Store, project: Project | Callable[[], Pro
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        purging = asyncio.create_task(_purge(store, settings), name="purge deliveries")
+        purging = asyncio.create_task(_purge(store, settings), name="purge the store")
         yield
         purging.cancel()
         await asyncio.wait([purging])
@@ -84,6 +84,7 @@ async def _purge(store: Store, settings: Settings) -> None:
     while True:
         try:
             await store.deliveries.purge(settings.idempotency_window)
+            await store.cache.purge()
         except Unavailable as error:
-            _LOGGER.warning("old deliveries were not purged: %s", error)
+            _LOGGER.warning("old deliveries and cached outputs were not purged: %s", error)
         await asyncio.sleep(_PURGE_SECONDS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import text
 
+from orchestrator.store.cache import Cache
 from orchestrator.store.connection import Database
 from orchestrator.store.deliveries import Deliveries
 from orchestrator.store.flows import Flows
@@ -11,13 +12,14 @@ from orchestrator.store.tasks import Tasks
 
 
 class Store:
-    """Flows, tasks and deliveries in one database. Safe to share between tasks of one event loop."""
+    """Flows, tasks, deliveries and cached outputs in one database. Safe to share between tasks of one event loop."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self.flows = Flows(database)
         self.tasks = Tasks(database)
         self.deliveries = Deliveries(database)
+        self.cache = Cache(database)
 
     @classmethod
     async def open(cls, url: str) -> Store:

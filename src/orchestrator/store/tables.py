@@ -122,3 +122,17 @@ deliveries = Table(
     Column("claimed_at", Instant, nullable=False),
     Index("delivery_by_time", "claimed_at"),
 )
+
+cached = Table(
+    "cached_output",
+    metadata,
+    # SHA-256 of scope, step and the author's key, which may be of any length and hold anybody's data.
+    Column("id", String(64), primary_key=True),
+    Column("flow", String(100), nullable=False),
+    Column("step", Text, nullable=False),
+    # JSON as text: PostgreSQL's own JSON refuses numbers and characters that a step's output may hold.
+    Column("output", Text, nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Column("expires_at", Instant),
+    Index("cached_output_by_expiry", "expires_at"),
+)
