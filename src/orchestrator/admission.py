@@ -126,6 +126,7 @@ async def admit(
         until=until,
         search_attributes=search_attributes,
         test=test,
+        largest_payload=settings.largest_payload,
     )
 
 

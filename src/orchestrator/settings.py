@@ -11,6 +11,8 @@ from pathlib import Path
 from orchestrator.errors import SettingsInvalid
 
 PREFIX = "ORCHESTRATOR_"
+LARGEST_INLINE = 1_900_000
+"""Bytes of one value that Temporal itself carries: it refuses more than 2 MB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,13 @@ class Settings:
     """Only queues named ``orchestrator-*`` carry the workflow that interprets flows."""
     max_body: int = 1_000_000
     """Bytes a webhook body may have unless its trigger says otherwise."""
+    payloads: str = "file"
+    """Where values above 100 KB live: ``file`` (``state_dir``/objects), ``file:///path``,
+    ``s3://bucket/prefix?endpoint=…&region=…``, or ``none``: inside Temporal."""
+    payload_limit: int = 50_000_000
+    """Bytes one value (a step's output, a webhook's body) may have at all; 1,900,000 where ``payloads`` is ``none``."""
+    codec_origins: tuple[str, ...] = ()
+    """Origins of Temporal Web UIs that the gateway's ``/codec`` answers, comma separated; empty: there is none."""
     sync_timeout: float = 30.0
     """Seconds a ``respond: result`` webhook waits before it answers 202."""
     idempotency_window: float = 7 * 86400.0
@@ -70,6 +79,11 @@ class Settings:
     def address(self) -> str:
         """Host and port of the Temporal frontend."""
         return self.temporal_address or f"127.0.0.1:{self.temporal_port}"
+
+    @property
+    def largest_payload(self) -> int:
+        """Bytes one value of a run may have."""
+        return min(self.payload_limit, LARGEST_INLINE) if self.payloads == "none" else self.payload_limit
 
     @property
     def store(self) -> str:
@@ -121,6 +135,21 @@ def _paths(text: str) -> tuple[Path, ...]:
     return tuple(Path(part) for part in text.split(":") if part)
 
 
+def _bytes(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise ValueError("a number of bytes is at least 1")
+    return number
+
+
+def _origins(text: str) -> tuple[str, ...]:
+    origins = tuple(part.strip().rstrip("/") for part in text.split(",") if part.strip())
+    for origin in origins:
+        if not origin.startswith(("http://", "https://")):
+            raise ValueError("an origin looks like http://127.0.0.1:8233")
+    return origins
+
+
 READERS: Mapping[str, Callable[[str], object]] = {
     "project_dir": Path,
     "state_dir": Path,
@@ -132,6 +161,9 @@ READERS: Mapping[str, Callable[[str], object]] = {
     "temporal_ui_port": _port,
     "task_queue": str,
     "max_body": int,
+    "payloads": str,
+    "payload_limit": _bytes,
+    "codec_origins": _origins,
     "sync_timeout": float,
     "idempotency_window": float,
     "allow_private_network": _flag,

@@ -26,6 +26,7 @@ from orchestrator.errors import (
     Refused,
     Unavailable,
 )
+from orchestrator.payloads.converter import carrying, release
 from orchestrator.settings import Settings
 from orchestrator.spec.definition import Envelope, Json
 from orchestrator.spec.inputs import check_json
@@ -64,15 +65,17 @@ class Client:
         search_attributes: bool = False,
         eager: bool = False,
         owns_store: bool = False,
+        owns_temporal: bool = False,
     ) -> None:
         self.settings = settings
         self.store = store
         self.temporal = temporal
         self.search_attributes = search_attributes
         self._project = project
-        self._encoder = starting.Encoder(temporal)
+        self._encoder = starting.Encoder(temporal, settings)
         self._eager = eager
         self._owns_store = owns_store
+        self._owns_temporal = owns_temporal
 
     @classmethod
     async def connect(
@@ -86,12 +89,14 @@ class Client:
     ) -> Self:
         """Connect to Temporal and the store; what is given is used and left open at the end.
 
-        ``project`` is asked at every start; without it ``orchestrator.yaml`` is read again whenever it changes.
+        A connection that is given is used with the storage for large values that the settings name, unless it has its
+        own. ``project`` is asked at every start; without it ``orchestrator.yaml`` is read again whenever it changes.
         ``eager`` starts runs on a worker of this process that shares ``temporal``. Raises SettingsInvalid and
         Unavailable.
         """
         settings = settings or Settings.from_environment()
-        temporal = temporal or await connect_temporal(settings)
+        owns_temporal = temporal is None
+        temporal = await connect_temporal(settings) if temporal is None else carrying(temporal, settings)
         with temporal_errors(temporal):
             registered = await ensure_search_attributes(temporal)
         owns_store = store is None
@@ -103,6 +108,7 @@ class Client:
             search_attributes=registered,
             eager=eager,
             owns_store=owns_store,
+            owns_temporal=owns_temporal,
         )
 
     async def __aenter__(self) -> Self:
@@ -114,9 +120,11 @@ class Client:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Close the store if this client opened it."""
+        """Close what this client opened."""
         if self._owns_store:
             await self.store.aclose()
+        if self._owns_temporal:
+            await release(self.temporal)
 
     async def check(self) -> None:
         """Ask Temporal for an answer. Raises Unavailable."""
@@ -203,7 +211,7 @@ class Client:
         if keyed:
             reuse = WorkflowIDReusePolicy.ALLOW_DUPLICATE_FAILED_ONLY
             conflict = WorkflowIDConflictPolicy.USE_EXISTING
-        args = await self._encoder.arguments(body, envelope)
+        args = self._encoder.arguments(body, envelope)
         try:
             with temporal_errors(self.temporal, run_id=run_id):
                 handle = await self.temporal.start_workflow(

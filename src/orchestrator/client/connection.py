@@ -11,6 +11,7 @@ from temporalio.envconfig import ClientConfig
 from temporalio.service import GrpcCompression, RPCError, RPCStatusCode
 
 from orchestrator.errors import Conflict, NotFound, Refused, SettingsInvalid, TooLarge, Unavailable
+from orchestrator.payloads.converter import data_converter
 from orchestrator.settings import Settings
 
 _LOST = {
@@ -24,7 +25,7 @@ _LOST = {
 
 
 async def connect_temporal(settings: Settings) -> temporalio.client.Client:
-    """A Temporal client for these settings.
+    """A Temporal client for these settings; large values go where they say. ``payloads.converter.release`` closes it.
 
     What the settings leave open (TLS, API key, another profile) comes from Temporal's own environment variables and
     configuration file. Raises Unavailable, SettingsInvalid.
@@ -40,6 +41,7 @@ async def connect_temporal(settings: Settings) -> temporalio.client.Client:
     if _is_this_machine(str(options["target_host"])):
         # The SDK compresses by default. On one machine that costs a tenth of worker and server CPU for nothing.
         options.setdefault("grpc_compression", GrpcCompression.NONE)
+    options["data_converter"] = data_converter(settings)
     try:
         return await temporalio.client.Client.connect(**options)
     except (RuntimeError, ValueError, OSError) as error:

@@ -17,6 +17,7 @@ from temporalio.common import RawValue, SearchAttributePair, TypedSearchAttribut
 from orchestrator import telemetry
 from orchestrator.client.run import MEMO
 from orchestrator.errors import TooLarge
+from orchestrator.settings import Settings
 from orchestrator.spec.definition import (
     Definition,
     Envelope,
@@ -29,7 +30,7 @@ from orchestrator.spec.definition import (
 TASK_TIMEOUT = timedelta(seconds=5)
 """A lost worker is noticed after this long (ENGINE §4)."""
 LARGEST_START = 2_000_000
-"""Bytes. Temporal refuses a start whose arguments are larger than 2 MiB."""
+"""Bytes. Temporal itself refuses a start whose arguments are larger than 2 MiB."""
 _REMEMBERED = 256
 """Definitions kept encoded; they never change, so only their number is bounded."""
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
@@ -55,27 +56,27 @@ def body_hash(body: Json) -> str:
 class Encoder:
     """Encodes starts for one Temporal client."""
 
-    def __init__(self, temporal: temporalio.client.Client) -> None:
-        self._temporal = temporal
+    def __init__(self, temporal: temporalio.client.Client, settings: Settings) -> None:
+        self._converter = temporal.data_converter.payload_converter
+        self._stored = settings.payloads != "none"
         self._definitions: OrderedDict[str, Payload] = OrderedDict()
 
-    async def arguments(self, body: Json, envelope: Envelope) -> list[RawValue]:
-        """The workflow's arguments: body, envelope, definition. Raises TooLarge, in words, before Temporal would."""
-        definition = await self._definition(envelope.definition)
-        payloads = await self._temporal.data_converter.encode([body, envelope_to_json(envelope, body)])
-        size = sum(len(payload.data) for payload in (*payloads, definition))
-        if size > LARGEST_START:
-            raise TooLarge(
-                f"the start of flow '{envelope.definition.flow}' takes {size} bytes (body, inputs, definition) "
-                f"and may take {LARGEST_START}: keep large data elsewhere and pass a reference"
-            )
+    def arguments(self, body: Json, envelope: Envelope) -> list[RawValue]:
+        """The workflow's arguments: body, envelope, definition. Raises TooLarge, in words, before Temporal would.
+
+        They are not stored yet: the start itself does that, so that a stored value's age is that of its last use.
+        """
+        definition = self._definition(envelope.definition)
+        payloads = self._converter.to_payloads([body, envelope_to_json(envelope, body)])
+        sizes = [len(payload.data) for payload in (*payloads, definition)]
+        _check_sizes(envelope, sizes, stored=self._stored)
         return [RawValue(payload) for payload in (*payloads, definition)]
 
-    async def _definition(self, definition: Definition) -> Payload:
+    def _definition(self, definition: Definition) -> Payload:
         key = definition_key(definition)
         payload = self._definitions.get(key)
         if payload is None:
-            [payload] = await self._temporal.data_converter.encode([definition_to_json(definition)])
+            [payload] = self._converter.to_payloads([definition_to_json(definition)])
             while len(self._definitions) >= _REMEMBERED:
                 self._definitions.popitem(last=False)
             self._definitions[key] = payload
@@ -101,6 +102,22 @@ def options(envelope: Envelope, *, eager: bool) -> dict[str, Any]:
             ]
         )
     return shown
+
+
+def _check_sizes(envelope: Envelope, sizes: list[int], *, stored: bool) -> None:
+    flow = envelope.definition.flow
+    if stored and max(sizes) > envelope.largest_payload:
+        raise TooLarge(
+            f"the start of flow '{flow}' has a body, inputs or a definition of {max(sizes)} bytes, and one may have "
+            f"{envelope.largest_payload}: keep large data elsewhere and pass a reference, or raise "
+            "ORCHESTRATOR_PAYLOAD_LIMIT"
+        )
+    if not stored and sum(sizes) > LARGEST_START:
+        raise TooLarge(
+            f"the start of flow '{flow}' takes {sum(sizes)} bytes (body, inputs, definition) and may take "
+            f"{LARGEST_START} where ORCHESTRATOR_PAYLOADS is none: keep large data elsewhere and pass a reference, or "
+            "give large values a place"
+        )
 
 
 def _base32(number: int, digits: int) -> str:
