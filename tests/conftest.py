@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import random
 import shutil
 import socket
 import subprocess
@@ -25,10 +27,13 @@ _TRIES = 3
 
 
 def free_port() -> int:
-    """A TCP port of 127.0.0.1 that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A TCP port of 127.0.0.1 that nobody listens on, from below the range that the kernel gives to outgoing
+    connections: one of those might take it before the server that it is meant for has started."""
+    while True:
+        port = random.randrange(10_000, 32_000)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def binary(name: str) -> str:
@@ -39,17 +44,19 @@ def binary(name: str) -> str:
     return found
 
 
-def start_temporal(log: Path, *extra: str, fast: bool = True) -> tuple[subprocess.Popen[bytes], str]:
+def start_temporal(
+    log: Path, *extra: str, fast: bool = True, port: int | None = None
+) -> tuple[subprocess.Popen[bytes], str]:
     """A dev server of its own: the process and its address. The caller stops the process with ``stop``. ``fast``
-    sets what makes the server quick; without it the server is as it comes."""
+    sets what makes the server quick; without it the server is as it comes. ``port`` is for one that comes back."""
     command = [binary("temporal"), "server", "start-dev", "--headless", "--ip", "127.0.0.1"]
     for value in _FAST if fast else ():
         command += ["--dynamic-config-value", value]
     for _ in range(_TRIES):
-        port = free_port()
+        chosen = port or free_port()
         with log.open("wb") as out:
-            process = subprocess.Popen([*command, "--port", str(port), *extra], stdout=out, stderr=subprocess.STDOUT)
-        address = f"127.0.0.1:{port}"
+            process = subprocess.Popen([*command, "--port", str(chosen), *extra], stdout=out, stderr=subprocess.STDOUT)
+        address = f"127.0.0.1:{chosen}"
         try:
             if asyncio.run(_answers(process, address)):
                 return process, address

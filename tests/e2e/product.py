@@ -9,10 +9,12 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
+from tests.conftest import free_port
 
-from orchestrator.devserver.temporal import free_port
 from orchestrator.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -82,3 +84,34 @@ def copy_project(folder: Path) -> Path:
     for name in ("workflows", "activities"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     return folder
+
+
+def run_of(product: Product, run_id: str) -> dict[str, Any]:
+    """The run as the gateway shows it; empty where it does not in time, as just after a crash."""
+    try:
+        shown = httpx.get(f"{product.settings.gateway_url}/v1/runs/{run_id}", timeout=30)
+    except httpx.TransportError:
+        return {}
+    answer: dict[str, Any] = shown.json() if shown.status_code == 200 else {}
+    return answer
+
+
+def waits_for(product: Product, run_id: str, step: str) -> bool:
+    """Whether the run waits for a decision on ``step``."""
+    waits = (run_of(product, run_id).get("state") or {}).get("waits", [])
+    return any(wait["step"] == step for wait in waits)
+
+
+def children_of(pid: int) -> list[int]:
+    """Process ids of the direct children."""
+    listed = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="utf-8")
+    return [int(child) for child in listed.split()]
+
+
+def is_alive(pid: int) -> bool:
+    """Whether the process runs; one that only waits to be reaped does not."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return False
+    return stat.rsplit(")", 1)[1].split()[0] not in {"Z", "X"}

@@ -6,13 +6,14 @@ import asyncio
 import json
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import httpx
 import pytest
-from tests.e2e.product import ROOT, Product
+from tests.e2e.product import ROOT, Product, waits_for
 
 from orchestrator.client import Client
 
@@ -143,8 +144,11 @@ def test_content_moderation_asks_a_person_where_claude_is_unsure(product: Produc
 
 
 def wait_for_task(product: Product, run_id: str) -> Json:
-    """The open task of a run, as soon as there is one."""
-    for _ in range(50):
+    """The open task of a run, as soon as the run waits for its decision, which is a moment after it is listed."""
+    for _ in range(200):
+        if not waits_for(product, run_id, "review"):
+            time.sleep(0.1)
+            continue
         listed = product.cli("tasks", "list", "--run", run_id, "--json")
         assert listed.returncode == 0, listed.stderr
         tasks = json.loads(listed.stdout)

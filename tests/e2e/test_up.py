@@ -9,8 +9,7 @@ from collections.abc import Callable
 
 import httpx
 import pytest
-from tests.e2e.product import Product
-from tests.e2e.test_demo import children_of, is_alive
+from tests.e2e.product import Product, children_of, is_alive
 
 BROKEN = "id: hello\nsteps:\n  - id: greet\n    type: functon\n    config: {handler: greet}\n"
 SLOW = """
@@ -39,7 +38,7 @@ def test_a_killed_process_takes_its_temporal_server_with_it(launch: Callable[...
     group = children_of(product.process.pid)
     assert group
     product.stop(signal.SIGKILL)
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 30
     while any(is_alive(pid) for pid in group):
         assert time.monotonic() < deadline, "the Temporal server outlived us"
         time.sleep(0.05)
@@ -52,11 +51,15 @@ def test_a_run_goes_on_after_the_whole_product_was_killed(launch: Callable[..., 
     product.wait_for("ready")
     started = product.cli("run", "slow", "--run-id", "slow-1")
     assert started.returncode == 0, started.stderr
+    group = children_of(product.process.pid)
     product.stop(signal.SIGKILL)
+    deadline = time.monotonic() + 60
+    while any(is_alive(pid) for pid in group):
+        assert time.monotonic() < deadline, "the Temporal server outlived us"
     ports = {name: value for name, value in product.environment.items() if name.endswith("_PORT")}
     again = launch(**{name: value for name, value in ports.items() if name.startswith("ORCHESTRATOR_")})
     again.wait_for("ready")
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while True:
         shown = again.cli("runs", "show", "slow-1", "--json")
         if shown.returncode == 0 and json.loads(shown.stdout)["status"] == "completed":
@@ -72,13 +75,13 @@ def test_a_changed_flow_counts_at_once_and_a_broken_one_is_shown_and_left_alone(
     hello = product.folder / "workflows" / "hello.yaml"
     good = hello.read_text(encoding="utf-8")
     hello.write_text(good.replace("Good to see you.", "Welcome back."), encoding="utf-8")
-    product.wait_for("published flow hello 1.0.0+", 10)
+    product.wait_for("published flow hello 1.0.0+")
     ran = product.cli("run", "hello", "-i", "name=Ada", "--wait", "--json")
     assert json.loads(ran.stdout)["result"] == {"text": "Hello, Ada! Welcome back."}
 
     hello.write_text(BROKEN, encoding="utf-8")
-    product.wait_for("hello.yaml:4:11", 10)
-    product.wait_for("function", 10)
+    product.wait_for("hello.yaml:4:11")
+    product.wait_for("function")
     ran = product.cli("run", "hello", "-i", "name=Ada", "--wait", "--json")
     assert json.loads(ran.stdout)["result"] == {"text": "Hello, Ada! Welcome back."}
 
@@ -87,8 +90,8 @@ def test_a_broken_project_file_is_shown_and_the_last_good_one_stays(launch: Call
     product = launch()
     product.wait_for("ready")
     (product.folder / "orchestrator.yaml").write_text("databses: {}\n", encoding="utf-8")
-    product.wait_for("orchestrator.yaml:1:1", 10)
-    assert httpx.get(f"{product.settings.gateway_url}/health", timeout=10).status_code == 200
+    product.wait_for("orchestrator.yaml:1:1")
+    assert httpx.get(f"{product.settings.gateway_url}/health", timeout=30).status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -128,6 +131,6 @@ def test_without_a_key_a_stand_in_answers_for_claude_and_the_product_says_so(lau
     assert "stand-in" in product.said() and "ANTHROPIC_API_KEY is not set" in product.said()
     body = {"id": "c-1", "content": "테스트 메시지입니다", "user_id": "u-1"}
     started = httpx.post(f"{product.settings.gateway_url}/api/webhooks/content", json=body, timeout=30)
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while "review" not in (listed := product.cli("tasks", "list")).stdout:
         assert time.monotonic() < deadline, f"{started.text}\n{listed.stdout}{listed.stderr}"
