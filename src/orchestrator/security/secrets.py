@@ -48,6 +48,17 @@ class Secrets:
                     text = text.replace(escaped, MASK)
         return text
 
+    def found_in(self, value: Any) -> bool:
+        """Whether the JSON value holds any secret of this worker, handed out or not, in one of its texts."""
+        if isinstance(value, str):
+            known = {*self._values.values(), *self._used}
+            return any(secret in value for secret in known if len(secret) >= _SHORTEST)
+        if isinstance(value, list):
+            return any(self.found_in(item) for item in value)
+        if isinstance(value, dict):
+            return any(self.found_in(key) or self.found_in(item) for key, item in value.items())
+        return False
+
     def mask(self, value: Any) -> Any:
         """The JSON value with every used secret masked in all its texts, keys included."""
         if not self._used:

@@ -16,7 +16,8 @@ from pydantic_core import PydanticSerializationError, to_jsonable_python
 from temporalio import activity
 from temporalio.api.common.v1 import Payload
 from temporalio.common import RawValue
-from temporalio.exceptions import ApplicationError
+from temporalio.converter import DataConverter
+from temporalio.exceptions import ApplicationError, CancelledError
 from temporalio.worker import (
     ActivityInboundInterceptor,
     ActivityOutboundInterceptor,
@@ -24,7 +25,7 @@ from temporalio.worker import (
     Interceptor,
 )
 
-from orchestrator.errors import StepError, TerminalError
+from orchestrator.errors import StepError, TerminalError, Unavailable
 from orchestrator.expressions import fill_late
 from orchestrator.security.secrets import Secrets
 from orchestrator.settings import Settings
@@ -32,11 +33,12 @@ from orchestrator.spec.backoff import next_delay
 from orchestrator.spec.call import HEADER, StepCall, decode_call
 from orchestrator.spec.inputs import check_json
 from orchestrator.spec.project import Project
+from orchestrator.steps.cached import cached_output, keep_output
 from orchestrator.steps.context import Resources, StepContext
 
 Json = Any
-LARGEST_RESULT = 1_900_000
-"""Bytes of a step's result; Temporal refuses a single payload over 2 MB."""
+_STORE_TRIES = (0.2, 0.5, 1.0, 2.0)
+"""Seconds between tries to store a result: what the step did should not be done again for a hiccup of the storage."""
 
 _CONTEXT: ContextVar[StepContext] = ContextVar("orchestrator_step_context")
 
@@ -50,14 +52,21 @@ def current_step() -> StepContext:
 class StepInterceptor(Interceptor):
     """Wraps every activity that carries a StepCall."""
 
-    def __init__(self, settings: Settings, project: Callable[[], Project], resources: Resources) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        project: Callable[[], Project],
+        resources: Resources,
+        converter: DataConverter = DataConverter.default,
+    ) -> None:
+        self._converter = converter
         self._settings = settings
         self._project = project
         self._resources = resources
 
     def intercept_activity(self, next: ActivityInboundInterceptor) -> ActivityInboundInterceptor:  # noqa: A002
         """The boundary around one attempt."""
-        return _Attempt(next, self._context)
+        return _Attempt(next, self._context, self._converter)
 
     def _context(self, call: StepCall) -> StepContext:
         info = activity.info()
@@ -82,9 +91,15 @@ class StepInterceptor(Interceptor):
 
 
 class _Attempt(ActivityInboundInterceptor):
-    def __init__(self, next: ActivityInboundInterceptor, context: Callable[[StepCall], StepContext]) -> None:  # noqa: A002
+    def __init__(
+        self,
+        next: ActivityInboundInterceptor,  # noqa: A002
+        context: Callable[[StepCall], StepContext],
+        converter: DataConverter,
+    ) -> None:
         super().__init__(next)
         self._make_context = context
+        self._converter = converter
         self._outbound: _Outbound | None = None
 
     def init(self, outbound: ActivityOutboundInterceptor) -> None:
@@ -100,7 +115,12 @@ class _Attempt(ActivityInboundInterceptor):
         _CONTEXT.set(context)
         beats = _Heartbeats(self._outbound)
         try:
-            return _result(call, context, await self._run(input, call, context))
+            return await self._stored(await self._outcome(input, call, context))
+        except CancelledError as error:
+            # How a cancellation reaches a synchronous function. Anything else of this name is the function's own.
+            if activity.is_cancelled():
+                raise
+            raise _failure(call, context, StepError("cancelled", str(error) or "the step cancelled itself")) from None
         except StepError as error:
             raise _failure(call, context, error) from None
         except ApplicationError as error:
@@ -110,6 +130,19 @@ class _Attempt(ActivityInboundInterceptor):
             raise _failure(call, context, StepError(type(error).__name__, str(error) or repr(error))) from None
         finally:
             beats.stop()
+
+    async def _outcome(self, input: ExecuteActivityInput, call: StepCall, context: StepContext) -> Payload:  # noqa: A002
+        """The step's result: what its cache holds, else what it does."""
+        hit = await cached_output(call, context)
+        if hit is not None:
+            return _encoded(call, context, {"output": hit.output, "attempts": context.attempt, "cached": True})
+        output = _checked(call, context, await self._run(input, call, context))
+        result = {"output": output, "attempts": context.attempt}
+        if context.usage:
+            result["usage"] = context.usage
+        encoded = _encoded(call, context, result)
+        await keep_output(call, context, output)
+        return encoded
 
     async def _run(self, input: ExecuteActivityInput, call: StepCall, context: StepContext) -> Any:  # noqa: A002
         """The step itself within its own timeout, which is enforced here so that attempts are counted as the author
@@ -125,6 +158,20 @@ class _Attempt(ActivityInboundInterceptor):
             raise StepError(
                 "timeout", f"the attempt took longer than its timeout of {call.attempt_timeout:g}s"
             ) from error
+
+    async def _stored(self, result: Payload) -> RawValue:
+        """The result as Temporal gets it: a reference where it is large. Stored here, where a failure to store is a
+        failure of the attempt; the SDK would report it without type and policy."""
+        pauses = list(_STORE_TRIES)
+        while True:
+            try:
+                [stored] = await self._converter.encode([RawValue(result)])
+                return RawValue(stored)
+            except Unavailable as error:
+                if not pauses:
+                    message = f"the step is done and its output cannot be kept: {error}"
+                    raise StepError("storage_unavailable", message) from error
+                await asyncio.sleep(pauses.pop(0))
 
 
 class _Heartbeats:
@@ -160,6 +207,9 @@ class _Outbound(ActivityOutboundInterceptor):
         self._details: tuple[Any, ...] = tuple(activity.info().heartbeat_details)
 
     def heartbeat(self, *details: Any) -> None:
+        if activity.info().is_local:
+            # An express step has nobody to tell; the SDK would log a warning each time.
+            return
         self._details = details
         self.next.heartbeat(*details)
 
@@ -180,8 +230,8 @@ def _late_value(context: StepContext, name: str) -> str | int:
     raise TerminalError("invalid_config", f"'{name}' is not known inside a step")
 
 
-def _result(call: StepCall, context: StepContext, output: Any) -> RawValue:
-    """The step's result, encoded here because its size has to be known."""
+def _checked(call: StepCall, context: StepContext, output: Any) -> Json:
+    """What the step returned as JSON, secrets masked, matching its schema."""
     try:
         plain = context.secrets.mask(to_jsonable_python(output))
     except PydanticSerializationError as error:
@@ -191,18 +241,21 @@ def _result(call: StepCall, context: StepContext, output: Any) -> RawValue:
         if problems:
             listed = "; ".join(f"{problem.field or 'output'}: {problem.message}" for problem in problems[:5])
             raise StepError("invalid_output", f"the output does not match output_schema: {listed}", data=plain)
-    result: dict[str, Json] = {"output": plain, "attempts": context.attempt}
-    if context.usage:
-        result["usage"] = context.usage
+    return plain
+
+
+def _encoded(call: StepCall, context: StepContext, result: dict[str, Json]) -> Payload:
+    """The step's result, encoded here because its size has to be known."""
     # As the SDK's own JSON converter writes it.
     data = json.dumps(result, separators=(",", ":"), sort_keys=True).encode()
-    if len(data) > LARGEST_RESULT:
+    limit = context.settings.largest_payload
+    if len(data) > limit:
         message = (
-            f"the step's output has {len(data)} bytes, a run can keep {LARGEST_RESULT} per step: return less, or a "
-            "reference"
+            f"the output of step '{call.path}' has {len(data)} bytes and may have {limit}: return less, keep the data "
+            "elsewhere and return a reference, or raise ORCHESTRATOR_PAYLOAD_LIMIT"
         )
         raise TerminalError("payload_too_large", message)
-    return RawValue(Payload(metadata={"encoding": b"json/plain"}, data=data))
+    return Payload(metadata={"encoding": b"json/plain"}, data=data)
 
 
 def _failure(call: StepCall, context: StepContext, error: StepError) -> ApplicationError:

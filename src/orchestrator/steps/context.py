@@ -22,6 +22,8 @@ T = TypeVar("T")
 Model = TypeVar("Model", bound=BaseModel)
 Json = Any
 LOGGER = logging.getLogger("orchestrator.steps")
+STORE = "store"
+"""The key under which the worker lends its store to the steps."""
 
 
 class Closable(Protocol):
@@ -56,6 +58,10 @@ class Resources:
     def lend(self, key: str, resource: Any) -> None:
         """Put in something the worker owns itself, such as the store: shared, never closed here."""
         self._open[key] = resource
+
+    def lent(self, key: str) -> Any | None:
+        """What the worker put in under ``key``; None where it did not."""
+        return self._open.get(key)
 
     async def aclose(self) -> None:
         """Close everything, newest first."""

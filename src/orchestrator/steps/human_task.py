@@ -4,14 +4,14 @@ store. The waiting itself is the engine's."""
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Literal, NoReturn
+from typing import Any, Literal
 
 from pydantic import Field
 
 from orchestrator.errors import NotFound, StepError, TerminalError, Unavailable
 from orchestrator.spec.acts.human_task import HumanTaskConfig
 from orchestrator.spec.base import Spec
-from orchestrator.steps.context import StepContext
+from orchestrator.steps.context import STORE, StepContext
 from orchestrator.store.database import Store
 from orchestrator.store.tasks import NewTask, Task
 
@@ -19,9 +19,6 @@ Json = Any
 
 TYPE = "human-task"
 CONFIG = HumanTaskConfig
-
-STORE = "store"
-"""The key under which the worker lends its store to the steps."""
 
 
 class Closing(Spec):
@@ -56,7 +53,7 @@ async def open_task(config: HumanTaskConfig, context: StepContext, deadline: str
         decisions=list(config.labelled()),
         deadline=None if deadline is None else datetime.fromisoformat(deadline),
     )
-    store = await _store(context)
+    store = _store(context)
     try:
         opened = await store.tasks.open(task)
     except Unavailable as error:
@@ -72,7 +69,7 @@ async def close_task(closing: dict[str, Json], context: StepContext) -> Json:
     was never opened (the run was cancelled before) is left alone and None is returned. Raises StepError
     ``store_unavailable``."""
     end = Closing.model_validate(closing)
-    store = await _store(context)
+    store = _store(context)
     try:
         closed = await store.tasks.close(
             f"{context.run_id}:{end.path}",
@@ -91,11 +88,10 @@ async def close_task(closing: dict[str, Json], context: StepContext) -> Json:
     return _shown(closed)
 
 
-async def _store(context: StepContext) -> Store:
-    async def missing() -> NoReturn:
+def _store(context: StepContext) -> Store:
+    found: Store | None = context.resources.lent(STORE)
+    if found is None:
         raise TerminalError("store_missing", "this worker has no store, so it cannot keep human tasks")
-
-    found: Store = await context.resources.shared(STORE, missing)
     return found
 
 

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from orchestrator.errors import TerminalError
 from orchestrator.spec.acts.human_task import HumanTaskConfig
 from orchestrator.steps import human_task as step
-from orchestrator.steps.context import StepContext
+from orchestrator.steps.context import STORE, StepContext
 from orchestrator.store.database import Store
 
 MakeContext = Callable[..., StepContext]
@@ -40,7 +40,7 @@ class Desk:
 async def desk(tmp_path: Path, make_context: MakeContext) -> AsyncIterator[Desk]:
     store = await Store.open(f"sqlite:///{tmp_path / 'store.db'}")
     context = make_context(path="check/review", step_id="review")
-    context.resources.lend(step.STORE, store)
+    context.resources.lend(STORE, store)
     yield Desk(store, context)
     await store.aclose()
 
