@@ -86,9 +86,17 @@ def _member(value: Json, path: Iterable[str | int]) -> Json:
     return value
 
 
-def assign_ids(steps: list[Placed], findings: Findings) -> dict[str, Placed]:
+def check_schemas(steps: list[Placed], findings: Findings) -> None:
+    """Report every ``output_schema`` that cannot be used."""
+    for step in steps:
+        for placed in step.walk():
+            if placed.step.output_schema is not None:
+                usable_schema(placed.step.output_schema, (*placed.path, "output_schema"), findings)
+
+
+def assign_ids(steps: list[Placed], findings: Findings, taken: frozenset[str] = frozenset()) -> dict[str, Placed]:
     """Give every step its id (``type-n`` where the author gave none) and refuse one id for two steps. The named
-    steps by id."""
+    steps by id. ``taken`` are ids of steps that are not in the lists."""
     named: dict[str, Placed] = {}
     everything = [placed for step in steps for placed in step.walk()]
     for number, placed in enumerate(everything, 1):
@@ -97,7 +105,9 @@ def assign_ids(steps: list[Placed], findings: Findings) -> dict[str, Placed]:
         if given is None:
             continue
         placed.id = given
-        if given in named:
+        if given in taken:
+            findings.error((*placed.path, "id"), f"the id `{given}` belongs to a step of the flow", "choose another")
+        elif given in named:
             first = findings.source.value_at((*named[given].path, "id"))
             findings.error(
                 (*placed.path, "id"),
@@ -110,7 +120,7 @@ def assign_ids(steps: list[Placed], findings: Findings) -> dict[str, Placed]:
     for placed in everything:
         if placed.step.id is None:
             number = counters.get(placed.type, 0) + 1
-            while f"{placed.type}-{number}" in named:
+            while f"{placed.type}-{number}" in named or f"{placed.type}-{number}" in taken:
                 number += 1
             counters[placed.type] = number
             placed.id = f"{placed.type}-{number}"

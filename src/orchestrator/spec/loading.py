@@ -9,15 +9,18 @@ from typing import Any
 
 from orchestrator.errors import FlowInvalid, Problem
 from orchestrator.spec.catalogue import check_catalogue
-from orchestrator.spec.declared import assign_ids, inputs_schema, usable_schema
+from orchestrator.spec.declared import assign_ids, check_schemas, inputs_schema
 from orchestrator.spec.definition import Definition
+from orchestrator.spec.delivery import check_delivery
 from orchestrator.spec.findings import Findings, check_model, kind_of, sorted_problems, suggestion
 from orchestrator.spec.flow import Flow
 from orchestrator.spec.normalise import normalise
 from orchestrator.spec.project import Project, read_text
 from orchestrator.spec.reading import Placed, read_steps
+from orchestrator.spec.rules import check_rules
 from orchestrator.spec.source import Source, read_source
 from orchestrator.spec.step import Step
+from orchestrator.spec.subflows import endless
 from orchestrator.spec.support import not_evaluated, unsupported
 from orchestrator.spec.triggers import TRIGGERS, Trigger, WebhookTrigger
 from orchestrator.spec.visibility import Visibility
@@ -74,16 +77,29 @@ def load_flow(text: str, file: str, project: Project) -> LoadedFlow:
     inputs = inputs_schema(data.get("inputs"), findings)
     everything = [*steps, *(step for placed in handlers.values() for step in placed)]
     ids = assign_ids(everything, findings)
-    _check_schemas(everything, findings)
+    check_schemas(everything, findings)
     visibility = Visibility(flow or _stand_in(data), findings, ids, project.env)
     visibility.check(steps, handlers)
+    check_rules(everything, findings)
     findings.raise_if_any()
     assert flow is not None, "a flow without a model has problems"
     check_catalogue(everything, flow, project, findings)
     not_evaluated(flow, findings)
     definition = normalise(flow, steps, handlers, inputs, visibility.env, source)
+    _check_definition(definition, steps, handlers, findings)
     later = sorted_problems(unsupported(flow, data, everything, findings))
     return LoadedFlow(definition, flow, sorted_problems(findings.warnings), text, later)
+
+
+def _check_definition(
+    definition: Definition, steps: list[Placed], handlers: dict[str, list[Placed]], findings: Findings
+) -> None:
+    """What can be told only once every step has what it inherits."""
+    check_delivery(steps, definition.steps, findings)
+    for name, placed in handlers.items():
+        check_delivery(placed, definition.handlers.get(name, ()), findings)
+    findings.problems.extend(endless(definition))
+    findings.raise_if_any()
 
 
 def _handlers(data: dict[str, Json], findings: Findings) -> dict[str, list[Placed]]:
@@ -182,10 +198,3 @@ def _triggers(raw: list[Json], findings: Findings) -> list[Trigger]:
             seen.setdefault(route, findings.source.value_at(path)[0])
         read.append(trigger)
     return read
-
-
-def _check_schemas(steps: list[Placed], findings: Findings) -> None:
-    for step in steps:
-        for placed in step.walk():
-            if placed.step.output_schema is not None:
-                usable_schema(placed.step.output_schema, (*placed.path, "output_schema"), findings)

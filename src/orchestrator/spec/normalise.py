@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from typing import Any, Literal, get_args
 
@@ -53,6 +53,18 @@ class Inherited:
             self.compensate_on,
         )
 
+    def as_defaults(self) -> dict[str, Json]:
+        """All this in the shape of one ``defaults``, for steps that come only while the flow runs."""
+        attempt, total = inherited_timeout(self.timeouts)
+        values: dict[str, Json] = {
+            "retry": _policy_json(merged_retry(self.retries)),
+            "timeout": {name: value for name, value in (("attempt", attempt), ("total", total)) if value is not None},
+            "durability": None if self.durability == "step" else self.durability,
+            "task_queue": self.task_queue,
+            "priority": self.priority,
+        }
+        return {name: value for name, value in values.items() if value not in (None, {})}
+
 
 def normalise(
     flow: Flow,
@@ -81,6 +93,11 @@ def normalise(
         handlers={name: build.nodes(placed, inherited) for name, placed in handlers.items() if placed},
         task_queue=flow.defaults.task_queue if flow.defaults else None,
     )
+
+
+def normalise_steps(steps: list[Placed], defaults: Defaults, flow: Flow, source: Source) -> tuple[Node, ...]:
+    """Steps that come only while a flow runs. ``defaults`` is what their place hands down (``as_defaults``)."""
+    return _Builder(flow, source).nodes(steps, Inherited().within(defaults))
 
 
 def content_hash(data: Mapping[str, Json]) -> str:
@@ -120,7 +137,7 @@ class _Builder:
             condition=_expression(step.if_),
             needs=_needs(placed),
             explicit_needs=bool(step.needs),
-            config=_config(placed),
+            config=_config(placed) | ({"defaults": inside.as_defaults()} if placed.type == "run-steps" else {}),
             lists=lists,
             retry=_own_retry(placed, inherited),
             timeout=_own_timeout(placed, inherited),
@@ -205,24 +222,34 @@ def merged_retry(layers: tuple[RetryField, ...]) -> Retry | None:
     return Retry(**values)
 
 
+def _policy_json(retry: Retry | None) -> Json:
+    if retry is None:
+        return "none"
+    return {**asdict(retry), "on": list(retry.on), "not_on": list(retry.not_on)}
+
+
 def _own_timeout(placed: Placed, inherited: Inherited) -> Timeout:
     own = placed.step.timeout
     if not placed.is_act:
         total = own.total if isinstance(own, TimeoutSpec) else own
         return Timeout(None, total)
-    attempt: float | None = None
-    total = None
-    for layer in (own, *inherited.timeouts):
-        if layer is None:
-            continue
-        spec = layer if isinstance(layer, TimeoutSpec) else TimeoutSpec(attempt=layer)
-        attempt = spec.attempt if attempt is None else attempt
-        total = spec.total if total is None else total
+    attempt, total = inherited_timeout(inherited.timeouts if own is None else (own, *inherited.timeouts))
     attempt_limit = ATTEMPT if attempt is None else attempt
     if total is None:
         # Somebody who allows an attempt of two hours did not mean it to be cut off after one.
         return Timeout(attempt_limit, max(TOTAL, attempt_limit))
     return Timeout(min(attempt_limit, total), total)
+
+
+def inherited_timeout(layers: tuple[TimeoutField, ...]) -> tuple[float | None, float | None]:
+    """Seconds per attempt and in total, each from the nearest layer that gives it."""
+    attempt: float | None = None
+    total: float | None = None
+    for layer in layers:
+        spec = layer if isinstance(layer, TimeoutSpec) else TimeoutSpec(attempt=layer)
+        attempt = spec.attempt if attempt is None else attempt
+        total = spec.total if total is None else total
+    return attempt, total
 
 
 def _config(placed: Placed) -> dict[str, Json]:

@@ -149,7 +149,7 @@ def _own(node: Node) -> dict[str, Json]:
     return {
         "id": node.id,
         "type": node.type,
-        "config": node.config,
+        "config": {key: value for key, value in node.config.items() if key != "defaults"},
         "condition": node.condition,
         "on_error": node.on_error,
         "output_schema": node.output_schema,

@@ -67,6 +67,8 @@ class Checker:
     lint: Callable[[Reference, Placed, Sight, Path], None]
     """Called for every reference to a step that can be seen."""
     env_used: set[str] = field(default_factory=set)
+    late_refused: str | None = None
+    """Why late names may not be used anywhere; None: they may, in the config of steps that act."""
 
     def expression(self, source: Json, path: Path, sight: Sight) -> tuple[Reference, ...]:
         """Check an expression field. A bare literal has nothing to check."""
@@ -107,7 +109,9 @@ class Checker:
 
     def _late(self, name: str, path: Path, sight: Sight) -> None:
         root, _, rest = name.partition(".")
-        if not sight.late:
+        if self.late_refused is not None:
+            self.findings.error(path, f"`{name}` cannot be used in {sight.place}", self.late_refused)
+        elif not sight.late:
             self.findings.error(path, f"`{name}` cannot be used in {sight.place}", _ELSEWHERE[root])
         elif root == "callback":
             step = rest.removesuffix(".url")

@@ -34,15 +34,20 @@ TRIGGER_KEYS = frozenset(
 def unsupported(flow: Flow, data: dict[str, Json], steps: list[Placed], findings: Findings) -> Iterator[Problem]:
     """Every construct of a valid flow that this release cannot run. ``steps`` are all top-level lists together."""
     yield from findings.later
-    for step in steps:
-        for placed in step.walk():
-            yield from (_problem(findings, path, what) for path, what in _of_step(placed))
+    yield from unsupported_steps(steps, findings)
     for index, trigger in enumerate(data.get("triggers") or []):
         yield from (_problem(findings, path, what) for path, what in _of_trigger(trigger, ("triggers", index)))
     if flow.concurrency is not None:
         yield _problem(findings, ("concurrency",), "`concurrency`")
     if flow.expose.mcp:
         yield _problem(findings, ("expose", "mcp"), "`expose.mcp`")
+
+
+def unsupported_steps(steps: list[Placed], findings: Findings) -> Iterator[Problem]:
+    """Every step, nested ones included, that this release cannot run."""
+    for step in steps:
+        for placed in step.walk():
+            yield from (_problem(findings, path, what) for path, what in _of_step(placed))
 
 
 def _problem(findings: Findings, path: Path, what: str) -> Problem:

@@ -18,6 +18,7 @@ from orchestrator.spec.source import Path
 Json = Any
 
 _HANDLERS = ("on_error", "compensate", "finally", "catch", "fallback")
+RACES = ("all", "any", "majority")
 _RESERVED = (*EVERYWHERE, "loop", "error", "event", "secrets", "step", "callback")
 
 
@@ -71,6 +72,14 @@ class Visibility:
             self._list(placed_list, _Around(self._outside_loops, (*EVERYWHERE, "error")))
         if "output" in self.flow.model_fields_set:
             self.checker.value(self.flow.output, ("output",), Sight("the flow's output", over=self._outside_loops))
+
+    def check_inner(self, steps: list[Placed], over: frozenset[str], roots: tuple[str, ...]) -> None:
+        """Check a list that a flow which is known already runs inside of it: ``over`` are the steps of the flow it may
+        name, ``roots`` what its place adds to the names known everywhere."""
+        self._order(steps)
+        check_sets(steps, self.order, self.findings)
+        self._outside_loops = over | frozenset(name for step in steps for name in _names_in(step))
+        self._list(steps, _Around(over, (*EVERYWHERE, *roots)))
 
     @property
     def env(self) -> dict[str, Json]:
@@ -178,7 +187,10 @@ class Visibility:
                 self.checker.value(value, path, late)
 
     def _expression_field(self, step: Placed, key: str, value: Json, path: Path, sight: Sight) -> None:
-        if key == "wait_for" and value in ("all", "any", "majority"):
+        if key == "wait_for" and isinstance(value, str) and value.isidentifier() and value not in sight.roots:
+            if value not in RACES:
+                hint = f"{suggestion(value, RACES)}, or give a number or an expression"
+                self.findings.error(path, f"`{value}` is nothing to wait for", hint)
             return
         if step.is_loop and key in ("while", "until"):
             roots = _loop_roots(step, sight.roots)
