@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,9 +19,11 @@ from orchestrator.errors import (
 )
 from orchestrator.settings import Settings
 from orchestrator.spec.definition import Definition, Envelope, Json
+from orchestrator.spec.findings import suggestion
 from orchestrator.spec.inputs import check_inputs
 from orchestrator.spec.loading import LoadedFlow, load_flow, load_flow_file
 from orchestrator.spec.project import Project
+from orchestrator.spec.subflows import SubflowCall, cycles, problem_at, subflow_calls
 from orchestrator.spec.triggers import WebhookTrigger
 from orchestrator.store.database import Store
 from orchestrator.store.flows import FlowVersion, PublishedVersion
@@ -39,14 +41,23 @@ class FileResult:
     """Errors when nothing was published, else warnings."""
 
 
-async def publish(store: Store, project: Project, loaded: LoadedFlow, *, as_edit: bool = False) -> PublishedVersion:
-    """Publish a loaded flow. ``as_edit`` as in ``Flows.publish``.
+async def publish(
+    store: Store, project: Project, loaded: LoadedFlow, *, as_edit: bool = False, beside: Sequence[LoadedFlow] = ()
+) -> PublishedVersion:
+    """Publish a loaded flow. ``as_edit`` as in ``Flows.publish``; ``beside`` are flows that are published in the same
+    call and may be its sub-flows.
 
-    Raises FlowInvalid for constructs that cannot run yet, Conflict for other content under a published
-    version and for a webhook path that another flow has.
+    Raises FlowInvalid for constructs that cannot run yet, for sub-flows that nobody knows and for flows that start
+    each other without end, Conflict for other content under a published version and for a webhook path that another
+    flow has.
     """
-    if loaded.unsupported:
-        raise FlowInvalid(loaded.unsupported)
+    refused = await _refused(store, {one.definition.flow: one for one in (*beside, loaded)})
+    if loaded.definition.flow in refused:
+        raise FlowInvalid(refused[loaded.definition.flow])
+    return await _publish(store, loaded, as_edit)
+
+
+async def _publish(store: Store, loaded: LoadedFlow, as_edit: bool) -> PublishedVersion:
     await _check_routes(store, loaded)
     return await store.flows.publish(loaded, as_edit=as_edit)
 
@@ -60,23 +71,81 @@ async def publish_text(
 
 
 async def publish_folder(store: Store, project: Project, folder: Path, *, as_edit: bool = False) -> list[FileResult]:
-    """Publish every flow file under ``folder``; a file with problems does not stop the others."""
-    results: list[FileResult] = []
+    """Publish every flow file under ``folder``; a file with problems does not stop the others, unless it holds a
+    sub-flow of theirs that is not published either."""
+    results: dict[Path, FileResult] = {}
+    readable: dict[Path, LoadedFlow] = {}
     owners: dict[str, Path] = {}
-    for file in flow_files(folder):
+    files = flow_files(folder)
+    for file in files:
         try:
             loaded = load_flow_file(file, project)
-            owner = owners.setdefault(loaded.definition.flow, file)
-            if owner != file:
-                raise Conflict(f"flow '{loaded.definition.flow}' is also defined in {owner}; give one another id")
-            published = await publish(store, project, loaded, as_edit=as_edit)
         except FlowInvalid as error:
-            results.append(FileResult(file, None, error.problems))
-        except Conflict as error:
-            results.append(FileResult(file, None, (Problem(str(error), str(file)),)))
+            results[file] = FileResult(file, None, error.problems)
+            continue
+        owner = owners.setdefault(loaded.definition.flow, file)
+        if owner == file:
+            readable[file] = loaded
         else:
-            results.append(FileResult(file, published, loaded.warnings))
-    return results
+            problem = f"flow '{loaded.definition.flow}' is also defined in {owner}; give one another id"
+            results[file] = FileResult(file, None, (Problem(problem, str(file)),))
+    refused = await _refused(store, {loaded.definition.flow: loaded for loaded in readable.values()})
+    for file, loaded in readable.items():
+        problems = refused.get(loaded.definition.flow)
+        results[file] = FileResult(file, None, problems) if problems else await _published(store, file, loaded, as_edit)
+    return [results[file] for file in files]
+
+
+async def _published(store: Store, file: Path, loaded: LoadedFlow, as_edit: bool) -> FileResult:
+    try:
+        return FileResult(file, await _publish(store, loaded, as_edit), loaded.warnings)
+    except Conflict as error:
+        return FileResult(file, None, (Problem(str(error), str(file)),))
+
+
+async def _refused(store: Store, flows: Mapping[str, LoadedFlow]) -> dict[str, tuple[Problem, ...]]:
+    """Those of ``flows``, which are published together, that cannot be, with the reasons. The order they come in makes
+    no difference."""
+    refused = {name: loaded.unsupported for name, loaded in flows.items() if loaded.unsupported}
+    calls = {name: subflow_calls(loaded.definition) for name, loaded in flows.items()}
+    if not any(calls.values()):
+        return refused
+    stored = {flow.flow for flow in await store.flows.list()}
+    while True:
+        # A flow that is refused is no sub-flow for others: so it goes on until nobody is added.
+        known = stored | (flows.keys() - refused.keys())
+        unknown = {
+            name: tuple(_unknown(call, known) for call in calls[name] if call.flow not in known)
+            for name in flows.keys() - refused.keys()
+        }
+        found = {name: problems for name, problems in unknown.items() if problems}
+        if not found:
+            break
+        refused |= found
+    definitions = {name: loaded.definition for name, loaded in flows.items() if name not in refused}
+    await _add_subflows(store, definitions, stored)
+    for name, (call, way) in cycles(definitions).items():
+        if name in flows:
+            message = f"these flows would start each other in every run, without end: {way}"
+            hint = "put one of the steps under an `if` or a `condition` that is false at some depth"
+            refused[name] = (problem_at(call, message, hint),)
+    return refused
+
+
+def _unknown(call: SubflowCall, known: Iterable[str]) -> Problem:
+    near = suggestion(call.flow, known)
+    hint = "publish it first, or together with this one"
+    return problem_at(call, f"there is no flow `{call.flow}`", f"{hint}; {near}" if near else hint)
+
+
+async def _add_subflows(store: Store, definitions: dict[str, Definition], stored: Collection[str]) -> None:
+    """Add the published flows that ``definitions`` start, directly or not."""
+    queue = list(definitions.values())
+    for definition in queue:
+        for call in subflow_calls(definition):
+            if call.flow not in definitions and call.flow in stored:
+                definitions[call.flow] = (await store.flows.current(call.flow)).definition
+                queue.append(definitions[call.flow])
 
 
 def flow_files(folder: Path) -> list[Path]:

@@ -151,3 +151,78 @@ async def test_a_folder_is_published_file_by_file(store: Store, tmp_path: Path) 
 
 async def test_a_missing_folder_has_no_flows(store: Store, tmp_path: Path) -> None:
     assert await admission.publish_folder(store, Project(), tmp_path / "none") == []
+
+
+def calling(name: str, *others: str, more: str = "") -> str:
+    steps = [f"{{id: s{number}, {more}type: flow, config: {{flow: {other}}}}}" for number, other in enumerate(others)]
+    return f"id: {name}\nsteps: [{', '.join(['{type: transform, config: {value: 1}}', *steps])}]\n"
+
+
+def folder_of(tmp_path: Path, flows: dict[str, str]) -> Path:
+    for name, text in flows.items():
+        (tmp_path / f"{name}.yaml").write_text(text)
+    return tmp_path
+
+
+async def publish_all(store: Store, tmp_path: Path, flows: dict[str, str]) -> dict[str, str]:
+    """What was said about each file; nothing about those that were published."""
+    results = await admission.publish_folder(store, Project(), folder_of(tmp_path, flows), as_edit=True)
+    return {
+        result.file.stem: "" if result.published else "; ".join(str(one) for one in result.problems)
+        for result in results
+    }
+
+
+async def test_a_sub_flow_that_nobody_knows_is_refused_with_the_nearest(store: Store) -> None:
+    await admission.publish_text(store, Project(), calling("child"))
+    with pytest.raises(FlowInvalid) as caught:
+        await admission.publish_text(store, Project(), calling("parent", "chidl"))
+    [problem] = caught.value.problems
+    assert (problem.line, problem.column) == (2, 48)
+    assert problem.message == "step `s0`: there is no flow `chidl`"
+    assert problem.hint == "publish it first, or together with this one; did you mean `child`?"
+    await admission.publish_text(store, Project(), calling("parent", "child"))
+    await admission.publish_text(store, Project(), calling("any", "'{{ run.id }}'"))
+
+
+async def test_flows_published_together_may_name_each_other_in_any_order(store: Store, tmp_path: Path) -> None:
+    flows = {"a": calling("a", "b", "c"), "b": calling("b", "c"), "c": calling("c"), "d": calling("d", "d0")}
+    said = await publish_all(store, tmp_path, flows)
+    assert "there is no flow `d0`" in said["d"]
+    assert {name for name, problem in said.items() if problem} == {"d"}
+
+
+async def test_a_refused_sub_flow_takes_along_those_that_need_it(store: Store, tmp_path: Path) -> None:
+    flows = {
+        "a": calling("a", "b"),
+        "b": calling("b", "c"),
+        "c": "id: c\nsteps: [{type: respond, config: {body: 1}}]\n",
+        "d": calling("d", "e"),
+        "e": "id: e\nsteps: [{type: nonsense}]\n",
+        "f": calling("f"),
+    }
+    said = await publish_all(store, tmp_path, flows)
+    assert "no flow `b`" in said["a"]
+    assert "no flow `c`" in said["b"]
+    assert "cannot run it yet" in said["c"]
+    assert "no flow `e`" in said["d"]
+    assert said["f"] == ""
+
+
+async def test_flows_that_start_each_other_without_end_are_refused(store: Store, tmp_path: Path) -> None:
+    flows = {"a": calling("a", "b"), "b": calling("b", "c"), "c": calling("c", "a"), "d": calling("d", "a")}
+    said = await publish_all(store, tmp_path, flows)
+    assert "these flows would start each other in every run, without end: a → b → c → a" in said["a"]
+    assert "b → c → a → b" in said["b"]
+    assert said["c"] != ""
+    (tmp_path / "two").mkdir()
+    flows["c"] = calling("c", "a", more='if: "run.attempt > 3", ')
+    assert set((await publish_all(store, tmp_path / "two", flows)).values()) == {""}
+
+
+async def test_an_endless_circle_is_found_through_flows_published_before(store: Store) -> None:
+    await admission.publish_text(store, Project(), calling("a"))
+    await admission.publish_text(store, Project(), calling("b", "a"))
+    await admission.publish_text(store, Project(), calling("c", "b"))
+    with pytest.raises(FlowInvalid, match="a → c → b → a"):
+        await admission.publish_text(store, Project(), calling("a", "c"))

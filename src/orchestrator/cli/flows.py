@@ -112,7 +112,7 @@ def load_all(files: Iterable[Path], project: Project) -> list[LoadedFlow]:
 async def _publish(settings: Settings, project: Project, flows: list[LoadedFlow]) -> list[dict[str, Json]]:
     store = await Store.open(settings.store)
     try:
-        return [asdict(await admission.publish(store, project, flow)) for flow in flows]
+        return [asdict(await admission.publish(store, project, flow, beside=flows)) for flow in flows]
     finally:
         await store.aclose()
 

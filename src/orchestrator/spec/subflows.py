@@ -79,7 +79,10 @@ def problem_at(call: SubflowCall, message: str, hint: str | None = None) -> Prob
 def cycles(flows: Mapping[str, Definition]) -> dict[str, tuple[SubflowCall, str]]:
     """Of flows that start each other in every run, endlessly: by flow, its step and the way round in words. A flow
     that merely starts one of these is not listed."""
-    calls = {name: [call for call in subflow_calls(one) if call.always] for name, one in flows.items()}
+    calls = {
+        name: [call for call in subflow_calls(one) if call.always and call.version is None]
+        for name, one in flows.items()
+    }
     found: dict[str, tuple[SubflowCall, str]] = {}
     for name in flows:
         for call in calls[name]:
