@@ -15,13 +15,15 @@ from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from orchestrator.engine.headers import HeaderInterceptor
 from orchestrator.engine.workflow import FlowWorkflow
+from orchestrator.payloads.converter import carrying
 from orchestrator.settings import Settings
 from orchestrator.spec.project import Project
 from orchestrator.steps.attempt import StepInterceptor
-from orchestrator.steps.context import Resources
+from orchestrator.steps.context import STORE, Resources
 from orchestrator.steps.function import discover
-from orchestrator.steps.registry import function_activities, step_activities
-from orchestrator.steps.resolve import cancel_run, resolve_activity
+from orchestrator.steps.prepare import prepare_activity
+from orchestrator.steps.registry import Activity, function_activities, step_activities
+from orchestrator.steps.resolve import cancel_run, child_status, resolve_activity, resolve_child_activity
 from orchestrator.store.database import Store
 from orchestrator.telemetry import ensure_search_attributes
 
@@ -48,7 +50,7 @@ class FlowWorker:
     ) -> None:
         self._cached_runs = cached_runs
         self._settings = settings
-        self._client = client
+        self._client = carrying(client, settings)
         self._store = store
         self._project = project
         self._resources = Resources()
@@ -59,7 +61,7 @@ class FlowWorker:
     async def __aenter__(self) -> FlowWorker:
         """Register search attributes, discover functions, start polling. Raises OrchestratorError."""
         registered = await ensure_search_attributes(self._client)
-        self._resources.lend("store", self._store)
+        self._resources.lend(STORE, self._store)
         self._worker = self._assemble(search_attributes=registered)
         _quieten_collector()
         self._running = asyncio.create_task(self._worker.run(), name="worker")
@@ -82,18 +84,25 @@ class FlowWorker:
 
     def _assemble(self, *, search_attributes: bool) -> Worker:
         functions = discover(self._settings.project_dir / Path("activities"))
-        resolve = resolve_activity(self._store, self._project, self._settings, search_attributes=search_attributes)
+        resolving = (self._store, self._project, self._settings)
+        around_runs: list[Activity] = [
+            resolve_activity(*resolving, search_attributes=search_attributes),
+            resolve_child_activity(*resolving, search_attributes=search_attributes),
+            prepare_activity(),
+            child_status,
+            cancel_run,
+        ]
         return Worker(
             self._client,
             task_queue=self._settings.task_queue,
             workflows=[FlowWorkflow],
-            activities=[*step_activities(), *function_activities(functions), resolve, cancel_run],
+            activities=[*step_activities(), *function_activities(functions), *around_runs],
             activity_executor=self._threads,
             # No user code runs in the workflow; tests hold its determinism (ENGINE §9). 10 ms of CPU per run less.
             workflow_runner=UnsandboxedWorkflowRunner(),
             interceptors=[
                 HeaderInterceptor(),
-                StepInterceptor(self._settings, self._project, self._resources),
+                StepInterceptor(self._settings, self._project, self._resources, self._client.data_converter),
             ],
             max_cached_workflows=self._cached_runs,
             sticky_queue_schedule_to_start_timeout=timedelta(seconds=2),
