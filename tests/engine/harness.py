@@ -18,6 +18,7 @@ from temporalio.api.history.v1 import HistoryEvent
 from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 from temporalio.exceptions import ApplicationError
 
+from orchestrator.payloads.converter import carrying
 from orchestrator.settings import Settings
 from orchestrator.spec.definition import Envelope, definition_to_json, envelope_to_json
 from orchestrator.spec.inputs import check_inputs
@@ -193,6 +194,7 @@ async def open_workbench(
     queue = f"orchestrator-{uuid.uuid4().hex[:8]}"
     made = Settings(project_dir=folder, task_queue=queue, **settings)
     made.state.mkdir(parents=True, exist_ok=True)
+    temporal = carrying(temporal, made)
     store = await Store.open(made.store)
     try:
         async with FlowWorker(made, temporal, store, lambda: load_project(folder), cached_runs=cached_runs):

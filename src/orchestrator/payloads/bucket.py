@@ -99,6 +99,15 @@ class _Objects(S3StorageDriverClient):
             if self._client is None:
                 from temporalio.contrib.aws.s3driver.aioboto3 import new_aioboto3_client
 
-                opening = self._session.client("s3", endpoint_url=self._place.endpoint, region_name=self._place.region)
+                opening = self._session.client(
+                    "s3", endpoint_url=self._place.endpoint, region_name=self._place.region, config=_patience()
+                )
                 self._client = new_aioboto3_client(await self._stack.enter_async_context(opening))
             return self._client
+
+
+def _patience() -> Any:
+    """A workflow task has five seconds, and is tried again: an answer that comes later is of no use."""
+    from aiobotocore.config import AioConfig
+
+    return AioConfig(connect_timeout=3, read_timeout=10, retries={"mode": "standard", "max_attempts": 2})

@@ -185,16 +185,6 @@ async def test_output_that_misses_its_schema_is_invalid_output(workbench: Workbe
     assert "score" in error["message"]
 
 
-async def test_a_result_too_large_for_a_run_fails_the_step_clearly(workbench: Workbench) -> None:
-    flow = """
-    id: too-large
-    steps: [{id: b, type: function, retry: none, config: {handler: grow, params: {bytes: 3000000}}}]
-    """
-    error = await workbench.failure(flow)
-    assert error["type"] == "payload_too_large"
-    assert "3000026 bytes" in error["message"]
-
-
 @pytest.mark.parametrize("handler", ["continue", "[{id: b, type: transform, config: {value: plan b}}]"])
 async def test_an_if_that_cannot_be_evaluated_is_a_failure_of_its_step(workbench: Workbench, handler: str) -> None:
     flow = f"""

@@ -146,9 +146,15 @@ async def test_a_start_interrupted_after_its_claim_is_finished_by_the_next(clien
     assert await run.result(20) == "a api 2.0"
 
 
-async def test_a_start_that_temporal_could_not_carry_is_refused_in_words(client: Client) -> None:
-    with pytest.raises(TooLarge, match="pass a reference"):
-        await client.start("echo", {"word": "x" * 2_500_000})
+async def test_a_start_above_the_limit_is_refused_in_words(client: Client, settings: Settings) -> None:
+    run = await client.start("echo", {"word": "x" * 2_500_000})
+    assert await run.result(20) == "x" * 2_500_000 + " api 2.0"
+    with pytest.raises(TooLarge, match="ORCHESTRATOR_PAYLOAD_LIMIT"):
+        await client.start("echo", {"word": "x" * 60_000_000})
+    none = replace(settings, payloads="none")
+    async with await Client.connect(none, store=client.store) as small:
+        with pytest.raises(TooLarge, match="ORCHESTRATOR_PAYLOADS is none"):
+            await small.start("echo", {"word": "x" * 2_500_000})
 
 
 async def test_a_task_is_decided_by_update_and_by_signal(client: Client) -> None:
