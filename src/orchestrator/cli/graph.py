@@ -46,7 +46,7 @@ def _node(node: Node, names: dict[str, str]) -> Iterator[str]:
             continue
         box = f"{name}_{''.join(character if character.isalnum() else '_' for character in title)}"
         yield f"  subgraph {box}[{_quoted(title)}]"
-        for line in _list(children, names, ordered=node.type != "parallel"):
+        for line in _list(children, names, ordered=title != "branches"):
             yield f"    {line}"
         yield "  end"
     yield "end"

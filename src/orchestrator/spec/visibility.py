@@ -226,6 +226,9 @@ class Visibility:
             return f"step `{name}` cannot read itself: it is not over while it runs", None
         if reader is not None and step in reader.ancestors():
             return f"`{name}` is the step around `{reader.id}` and not over before it", None
+        if reader is not None and reader in step.ancestors():
+            hint = "`until` is checked after a pass and sees its steps" if reader.is_loop else None
+            return f"step `{name}` lies inside `{reader.id}` and has not run when {sight.place} reads it", hint
         inside = {around.number for around in (reader, *reader.ancestors())} if reader else set()
         loop = next((around for around in step.ancestors() if around.is_loop and around.number not in inside), None)
         if loop is not None:
@@ -295,6 +298,8 @@ class Visibility:
                 and around.parent.lists.keys() - {"steps", "finally"}
             ):
                 return f"`{around.parent.id}` catches errors"
+            if around.list_name == "branches" and around.parent.config.get("wait_for", "all") != "all":
+                return f"`{around.parent.id}` may end before its branch `{around.id}` does"
         return None
 
     def _is_asked_before(self, step: Placed, reader: Placed | None) -> bool:
