@@ -57,7 +57,8 @@ def prepare(
     visible: Iterable[str],
     step: str | None = None,
 ) -> Definition:
-    """The computed steps as a definition of their own, which holds nothing but them.
+    """The computed steps as a definition of their own, which holds nothing but them and the names of the flow's inputs,
+    vars and env.
 
     ``raw`` is a list of steps, or text that holds one as YAML or JSON, a code fence around it or not. ``definition`` is
     the flow that runs them, ``visible`` the steps of it that they may name, ``step`` the id of the ``run-steps`` step:
@@ -88,6 +89,9 @@ def prepare(
         hash=content_hash(data),
         file=definition.file,
         steps=nodes,
+        inputs={"type": "object", "properties": {name: {} for name in definition.inputs.get("properties", {})}},
+        env=dict.fromkeys(definition.env),
+        vars=dict.fromkeys(definition.vars),
         task_queue=definition.task_queue,
     )
 

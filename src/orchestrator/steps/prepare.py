@@ -18,7 +18,8 @@ Json = Any
 
 def prepare_activity() -> Callable[..., Any]:
     """The activity. It takes the computed steps, the allowed types, their most, and ``{"definition", "visible",
-    "step"?}``: the flow that runs them, the steps of it they may name, and the id of the ``run-steps`` step."""
+    "step"?}``: the flow that runs them, the steps of it they may name, and the id of the ``run-steps`` step. It answers
+    ``{"definition"}``: the steps in a definition of their own."""
 
     @activity.defn(name=PREPARE_STEPS)
     async def prepare_steps(steps: Json, allow: list[str], max_steps: int, context: dict[str, Json]) -> dict[str, Json]:
@@ -35,4 +36,4 @@ def _prepared(steps: Json, allow: list[str], max_steps: int, context: dict[str, 
     except StepsInvalid as error:
         # What was computed is as wrong in a minute as now.
         raise ApplicationError(str(error), type=error.code, non_retryable=True) from error
-    return definition_to_json(prepared)
+    return {"definition": definition_to_json(prepared)}

@@ -29,7 +29,7 @@ async def call(steps: Any, **context: Any) -> Any:
 
 async def test_computed_steps_come_back_as_a_definition_the_engine_can_read() -> None:
     answer = await call("- {id: a, type: transform, config: {value: '{{ steps.look.output }}'}}")
-    definition = definition_from_json(answer)
+    definition = definition_from_json(answer["definition"])
     assert [(node.id, node.config) for node in definition.steps] == [("a", {"value": "{{ steps.look.output }}"})]
     assert definition.flow == "f"
 
