@@ -7,7 +7,8 @@ async with await Client.connect() as client:
 ```
 """
 
+from orchestrator.client.again import Plan
 from orchestrator.client.client import Client
 from orchestrator.client.run import Run, RunCancelled, RunFailed, RunInfo
 
-__all__ = ["Client", "Run", "RunCancelled", "RunFailed", "RunInfo"]
+__all__ = ["Client", "Plan", "Run", "RunCancelled", "RunFailed", "RunInfo"]

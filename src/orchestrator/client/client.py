@@ -15,6 +15,7 @@ from temporalio.exceptions import WorkflowAlreadyStartedError
 
 from orchestrator import admission
 from orchestrator.client import starting
+from orchestrator.client.again import Again, Plan, Ready, latest_of
 from orchestrator.client.connection import connect_temporal, temporal_errors
 from orchestrator.client.run import OVER, Run, RunInfo, info_of
 from orchestrator.errors import (
@@ -73,6 +74,7 @@ class Client:
         self.search_attributes = search_attributes
         self._project = project
         self._encoder = starting.Encoder(temporal, settings)
+        self._again = Again(temporal, store, settings, project, search_attributes=search_attributes)
         self._eager = eager
         self._owns_store = owns_store
         self._owns_temporal = owns_temporal
@@ -238,12 +240,81 @@ class Client:
             info = await run.info()
         except NotFound:
             return run  # Temporal's retention is over, the key's window is not.
-        return None if info.status in OVER - {"completed"} else run
+        if info.status not in OVER - {"completed"}:
+            return run
+        latest = await latest_of(self.temporal, info)
+        if latest.id == info.id or latest.status in OVER - {"completed"}:
+            return None
+        return Run(self.temporal, latest.id, latest.flow, latest.version)
 
     async def _described(self, run: Run) -> Run:
         info = await run.info()
         run.version = info.version or run.version
         return run
+
+    # -- going on from an older run ---------------------------------------------------------------------------
+
+    async def retry(self, run_id: str, *, pins: Mapping[str, Json] | None = None, by: str | None = None) -> Run:
+        """Go on with a run that failed, timed out, was cancelled or terminated: a new run of the same definition, which
+        keeps what completed and was not compensated since.
+
+        ``pins`` are results by step (path, or id outside loops) that count instead of running it; ``by`` is who asked.
+        Raises NotFound, Refused, Conflict for a run that is not over, completed or goes on already, TooLarge,
+        Unavailable.
+        """
+        return await self._start_again(await self._again.retry(run_id, pins), by)
+
+    async def rerun(
+        self, run_id: str, from_step: str, *, pins: Mapping[str, Json] | None = None, by: str | None = None
+    ) -> Run:
+        """Run a step of a run that is over, and everything after it, again; also of a completed run. ``from_step`` is a
+        path, or an id outside loops. Raises as ``retry`` does."""
+        return await self._start_again(await self._again.rerun(run_id, from_step, pins), by)
+
+    async def restart(
+        self,
+        run_id: str,
+        version: str | None = None,
+        *,
+        pins: Mapping[str, Json] | None = None,
+        by: str | None = None,
+    ) -> Run:
+        """``retry`` on another version of the flow: the current one unless given. Results are kept where the step is
+        the same in both. Raises as ``retry`` does, and InputsInvalid."""
+        return await self._start_again(await self._again.restart(run_id, version, pins), by)
+
+    async def plan_retry(self, run_id: str, *, pins: Mapping[str, Json] | None = None) -> Plan:
+        """What ``retry`` would do; nothing is started."""
+        return (await self._again.retry(run_id, pins)).plan
+
+    async def plan_rerun(self, run_id: str, from_step: str, *, pins: Mapping[str, Json] | None = None) -> Plan:
+        """What ``rerun`` would do; nothing is started."""
+        return (await self._again.rerun(run_id, from_step, pins)).plan
+
+    async def plan_restart(
+        self, run_id: str, version: str | None = None, *, pins: Mapping[str, Json] | None = None
+    ) -> Plan:
+        """What ``restart`` would do; nothing is started."""
+        return (await self._again.restart(run_id, version, pins)).plan
+
+    async def _start_again(self, ready: Ready, by: str | None) -> Run:
+        definition = ready.envelope.definition
+        run_id = ready.plan.run_id
+        args = self._encoder.arguments(ready.body, ready.envelope, ready.journal)
+        try:
+            with temporal_errors(self.temporal, run_id=run_id):
+                handle = await self.temporal.start_workflow(
+                    definition.flow,
+                    args=args,
+                    id=run_id,
+                    task_queue=self.settings.task_queue,
+                    id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
+                    id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
+                    **starting.options(ready.envelope, eager=self._eager, by=by),
+                )
+        except WorkflowAlreadyStartedError as error:
+            raise Conflict(f"the run '{ready.plan.retry_of}' goes on as '{run_id}' already; choose that one") from error
+        return Run(self.temporal, run_id, definition.flow, definition.version, handle)
 
     # -- looking ----------------------------------------------------------------------------------------------
 

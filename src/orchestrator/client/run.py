@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, NoReturn
@@ -17,12 +19,17 @@ from temporalio.exceptions import ApplicationError, CancelledError, TerminatedEr
 from temporalio.service import RPCError, RPCStatusCode
 
 from orchestrator.client.connection import temporal_errors
-from orchestrator.errors import Conflict, OrchestratorError, Unavailable
+from orchestrator.errors import Conflict, OrchestratorError, Refused, Unavailable
 from orchestrator.spec.definition import Json
 
 MEMO = "orchestrator"
-"""Key of the memo our starts carry: ``{flow, version, trigger}``. Readable without a worker and without search
-attributes."""
+"""Key of the memo our starts carry: ``{flow, version, trigger}``, and ``retry_of, root, attempt, by`` where a run goes
+on from another. Readable without a worker and without search attributes."""
+
+PAUSE = "orchestrator.pause"
+RESUME = "orchestrator.resume"
+EVENT = "orchestrator.event"
+"""Signals with a meaning of their own: step ids have no dots."""
 
 STATUSES = {
     1: "running",
@@ -38,6 +45,9 @@ STATUSES = {
 
 OVER = frozenset({"completed", "failed", "cancelled", "terminated", "timed_out"})
 QUERY_TIMEOUT = timedelta(seconds=10)
+_SIGNAL_TIMEOUT = timedelta(seconds=10)
+"""At Temporal's limit of signals per run the server answers nothing useful and the SDK asks again for ever."""
+_EVENT_MEMBERS = ("id", "type", "source", "time", "data")
 _NO_WORKER = {
     RPCStatusCode.DEADLINE_EXCEEDED,
     RPCStatusCode.FAILED_PRECONDITION,
@@ -79,6 +89,12 @@ class RunInfo:
     status: str
     started_at: datetime
     finished_at: datetime | None
+    retry_of: str | None = None
+    """The run that this one goes on from."""
+    root: str | None = None
+    """The first run of the chain; None where this is it."""
+    attempt: int = 1
+    """1, and one more for every retry, re-run or restart in the chain."""
 
 
 class Run:
@@ -123,12 +139,25 @@ class Run:
 
         Raises NotFound, and Unavailable when no worker answers.
         """
-        state = page = await self._page(0)
+        state = page = await self._ask("state", {"after": 0})
         steps = _ordered(page)
         while "next" in page:
-            page = await self._page(page["next"])
+            page = await self._ask("state", {"after": page["next"]})
             steps |= _ordered(page)
         return {key: value for key, value in state.items() if key not in ("next", "order")} | {"steps": steps}
+
+    async def journal(self) -> dict[str, Json]:
+        """Everything the run has recorded, as its ``journal`` query tells it, all pages put together. Also of a run
+        that is over, while Temporal keeps its history.
+
+        Raises NotFound, and Unavailable when no worker answers.
+        """
+        journal = page = await self._ask("journal", {"after": 0})
+        records = list(page["records"])
+        while "next" in page:
+            page = await self._ask("journal", {"after": page["next"]})
+            records += page["records"]
+        return {key: value for key, value in journal.items() if key != "next"} | {"records": records}
 
     async def info(self) -> RunInfo:
         """Status and times. Raises NotFound."""
@@ -142,7 +171,40 @@ class Run:
     async def signal(self, name: str, data: Json = None) -> None:
         """Send a signal. Raises NotFound, Conflict when the run is over."""
         with temporal_errors(self._temporal, run_id=self.id):
-            await self.handle.signal(name, data)
+            await self.handle.signal(name, data, rpc_timeout=_SIGNAL_TIMEOUT)
+
+    async def pause(self, *, stop_clock: bool = False, by: str | None = None) -> None:
+        """Let no new step begin; steps that run, and their retries, finish. Signals are kept, cancelling works.
+
+        Deadlines go on counting unless ``stop_clock``. Raises NotFound, Conflict when the run is over.
+        """
+        await self._control(PAUSE, {"stop_clock": stop_clock} | ({"by": by} if by else {}))
+
+    async def resume(self, *, by: str | None = None) -> None:
+        """Let a paused run go on. Raises NotFound, Conflict when the run is over."""
+        await self._control(RESUME, {"by": by} if by else {})
+
+    async def deliver(self, event: Mapping[str, Json]) -> dict[str, Json]:
+        """Hand the run an event (``type`` and, as far as given, ``id``, ``source``, ``time``, ``data``); returns it
+        completed. Every open ``wait-for-event`` that it matches takes it; the same ``id`` is taken once.
+
+        Raises Refused for what is no event, NotFound, Conflict when the run is over.
+        """
+        kind = event.get("type")
+        if not isinstance(kind, str) or not kind:
+            raise Refused('an event has a type, a text such as {"type": "order.paid", "data": {"orderid": 7}}')
+        unknown = [name for name in event if name not in _EVENT_MEMBERS]
+        if unknown:
+            raise Refused(f"an event has {', '.join(_EVENT_MEMBERS)}, and no {', '.join(unknown)}")
+        now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        whole = {"id": uuid.uuid4().hex, "time": now, "data": None} | {
+            name: value for name, value in event.items() if value is not None
+        }
+        await self._control(EVENT, {"event": whole}, f"event {whole['id']}")
+        return whole
+
+    async def _control(self, name: str, message: dict[str, Json], signal_id: str | None = None) -> None:
+        await self.signal(name, message | {"signal_id": signal_id or uuid.uuid4().hex})
 
     async def cancel(self, reason: str | None = None) -> None:
         """Ask the run to stop; it compensates and cleans up first. Raises NotFound, Conflict when it is over."""
@@ -154,16 +216,17 @@ class Run:
             await self.handle.cancel(reason=reason or "")
 
     async def terminate(self, reason: str | None = None) -> None:
-        """End the run at once: nothing is compensated, no ``finally`` runs. Raises NotFound, Conflict."""
+        """End the run at once: nothing is compensated, no ``finally`` runs, its tasks stay open. Raises NotFound,
+        Conflict when it is over."""
         with temporal_errors(self._temporal, run_id=self.id):
             await self.handle.terminate(reason=reason)
 
-    async def _page(self, after: int) -> dict[str, Json]:
+    async def _ask(self, query: str, options: dict[str, Json]) -> dict[str, Json]:
         with temporal_errors(self._temporal, run_id=self.id):
             try:
-                answer: dict[str, Json] = await self.handle.query("state", {"after": after}, rpc_timeout=QUERY_TIMEOUT)
+                answer: dict[str, Json] = await self.handle.query(query, options, rpc_timeout=QUERY_TIMEOUT)
             except WorkflowQueryFailedError as error:
-                raise Unavailable(f"run '{self.id}' does not tell its state: {error}") from error
+                raise Unavailable(f"run '{self.id}' does not tell its {query}: {error}") from error
             except RPCError as error:
                 if error.status not in _NO_WORKER:
                     raise
@@ -193,13 +256,18 @@ async def info_of(temporal: temporalio.client.Client, info: WorkflowExecutionInf
     """A run as Temporal lists it."""
     payload = info.memo.fields.get(MEMO)
     memo: Json = (await temporal.data_converter.decode([payload]))[0] if payload is not None else None
+    if not isinstance(memo, dict):
+        memo = {}
     return RunInfo(
         id=info.execution.workflow_id,
         flow=info.type.name,
-        version=memo.get("version") if isinstance(memo, dict) else None,
+        version=memo.get("version"),
         status=STATUSES.get(info.status, "unknown"),
         started_at=_moment(info.start_time),
         finished_at=_moment(info.close_time) if info.HasField("close_time") else None,
+        retry_of=memo.get("retry_of"),
+        root=memo.get("root"),
+        attempt=memo.get("attempt", 1),
     )
 
 

@@ -61,16 +61,18 @@ class Encoder:
         self._stored = settings.payloads != "none"
         self._definitions: OrderedDict[str, Payload] = OrderedDict()
 
-    def arguments(self, body: Json, envelope: Envelope) -> list[RawValue]:
-        """The workflow's arguments: body, envelope, definition. Raises TooLarge, in words, before Temporal would.
+    def arguments(self, body: Json, envelope: Envelope, journal: Json = None) -> list[RawValue]:
+        """The workflow's arguments: body, envelope, definition, and the journal of the run that this one goes on from.
+        Raises TooLarge, in words, before Temporal would.
 
         They are not stored yet: the start itself does that, so that a stored value's age is that of its last use.
         """
         definition = self._definition(envelope.definition)
-        payloads = self._converter.to_payloads([body, envelope_to_json(envelope, body)])
-        sizes = [len(payload.data) for payload in (*payloads, definition)]
-        _check_sizes(envelope, sizes, stored=self._stored)
-        return [RawValue(payload) for payload in (*payloads, definition)]
+        first = self._converter.to_payloads([body, envelope_to_json(envelope, body)])
+        last = [] if journal is None else self._converter.to_payloads([journal])
+        payloads = [*first, definition, *last]
+        _check_sizes(envelope, [len(payload.data) for payload in payloads], stored=self._stored)
+        return [RawValue(payload) for payload in payloads]
 
     def _definition(self, definition: Definition) -> Payload:
         key = definition_key(definition)
@@ -83,14 +85,20 @@ class Encoder:
         return payload
 
 
-def options(envelope: Envelope, *, eager: bool) -> dict[str, Any]:
-    """Keyword arguments of ``start_workflow`` that are the same for every start."""
+def options(envelope: Envelope, *, eager: bool, by: str | None = None) -> dict[str, Any]:
+    """Keyword arguments of ``start_workflow`` that are the same for every start. ``by``: who asked for a run that goes
+    on from another."""
     definition = envelope.definition
     kind = str(envelope.trigger.get("type", "api"))
+    memo: dict[str, Json] = {"flow": definition.flow, "version": definition.version, "trigger": kind}
+    if envelope.retry_of is not None:
+        memo |= {"retry_of": envelope.retry_of, "root": envelope.root, "attempt": envelope.attempt}
+    if by is not None:
+        memo["by"] = by
     shown: dict[str, Any] = {
         "task_timeout": TASK_TIMEOUT,
         "static_summary": definition.name or definition.flow,
-        "memo": {MEMO: {"flow": definition.flow, "version": definition.version, "trigger": kind}},
+        "memo": {MEMO: memo},
         "request_eager_start": eager,
     }
     if envelope.search_attributes:
@@ -108,13 +116,13 @@ def _check_sizes(envelope: Envelope, sizes: list[int], *, stored: bool) -> None:
     flow = envelope.definition.flow
     if stored and max(sizes) > envelope.largest_payload:
         raise TooLarge(
-            f"the start of flow '{flow}' has a body, inputs or a definition of {max(sizes)} bytes, and one may have "
-            f"{envelope.largest_payload}: keep large data elsewhere and pass a reference, or raise "
+            f"the start of flow '{flow}' has a body, inputs, definition or journal of {max(sizes)} bytes, and one may "
+            f"have {envelope.largest_payload}: keep large data elsewhere and pass a reference, or raise "
             "ORCHESTRATOR_PAYLOAD_LIMIT"
         )
     if not stored and sum(sizes) > LARGEST_START:
         raise TooLarge(
-            f"the start of flow '{flow}' takes {sum(sizes)} bytes (body, inputs, definition) and may take "
+            f"the start of flow '{flow}' takes {sum(sizes)} bytes (body, inputs, definition, journal) and may take "
             f"{LARGEST_START} where ORCHESTRATOR_PAYLOADS is none: keep large data elsewhere and pass a reference, or "
             "give large values a place"
         )
