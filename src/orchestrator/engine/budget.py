@@ -11,43 +11,50 @@ from collections import deque
 
 from temporalio import workflow
 
+from orchestrator.engine.gate import Gate
+from orchestrator.engine.together import CLEANED_UP_AFTER
+
 COMMAND_BYTES = 1_000_000
 COMMANDS = 200
 PENDING = 500
 OPERATIONS = 20_000
+STORED_FROM = 100_000
+"""Bytes from which external storage takes a payload, where there is one: then only a reference is sent."""
+REFERENCE = 1_000
+EXPRESS_MILLISECONDS = 2_000
+"""Express work is recorded at least this often (ENGINE §8)."""
 
 
 class Budget:
     """What this run may still ask of the current workflow task. Whoever does not fit waits in arrival order."""
 
-    def __init__(self) -> None:
+    def __init__(self, gate: Gate) -> None:
+        self.stored = False
+        """Whether large payloads go to external storage."""
+        self.pending = 0
+        """Activities, child runs and messages under way: what a drain waits for."""
+        self._gate = gate
         self._task = -1
         self._bytes = 0
         self._commands = 0
         self._operations = 0
-        self._pending = 0
         self._queue: deque[asyncio.Future[None]] = deque()
+        self._express_task = -1
+        self._recorded_at = 0
 
     async def admit(self, size: int) -> None:
-        """Wait until an activity with ``size`` bytes of arguments may be scheduled; pair it with ``release``."""
-        if self._queue or not self._fits(size):
-            turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self._queue.append(turn)
-            self._wake_first()
-            try:
-                await turn
-                while not self._fits(size):
-                    await self._next_task()
-            finally:
-                self._queue.remove(turn)
-                self._wake_first()
+        """Wait until something with ``size`` bytes of arguments may be asked for; pair it with ``release``."""
+        if self.stored and size >= STORED_FROM:
+            size = REFERENCE
+        if self._queue or not self._gate.is_open() or not self._fits(size):
+            await self._queue_up(size)
         self._bytes += size
         self._commands += 1
-        self._pending += 1
+        self.pending += 1
 
     def release(self) -> None:
-        """An admitted activity has ended."""
-        self._pending -= 1
+        """What was admitted has ended."""
+        self.pending -= 1
 
     async def breathe(self, operations: int) -> None:
         """Give the workflow task back with a 1 ms timer after about 20,000 operations; ``operations`` is how many
@@ -56,22 +63,63 @@ class Budget:
             self._operations = operations
             await workflow.sleep(0.001, summary="many expressions: yielding")
 
+    async def record(self, now: int) -> None:
+        """Close the workflow task where express work has gone on for some time, so that a crash repeats little.
+        ``now`` is workflow time in milliseconds."""
+        length = workflow.info().get_current_history_length()
+        if length != self._express_task:
+            self._express_task, self._recorded_at = length, now
+        elif now - self._recorded_at >= EXPRESS_MILLISECONDS:
+            self._recorded_at = now
+            await workflow.sleep(0.001, summary="recording express steps")
+
+    async def close_express(self) -> None:
+        """Before the run ends: record express steps of this workflow task. A message that arrives while the last task
+        is open fails it, and they would run again (tested)."""
+        if self._express_task == workflow.info().get_current_history_length():
+            await workflow.sleep(0.001, summary="recording express steps")
+
+    async def _queue_up(self, size: int) -> None:
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._queue.append(turn)
+        self._wake_first()
+        try:
+            await turn
+            await self._room(size)
+        except CLEANED_UP_AFTER:
+            self._leave(turn)
+            raise
+        self._leave(turn)
+
+    async def _room(self, size: int) -> None:
+        while True:
+            if not self._gate.is_open():
+                await workflow.wait_condition(self._gate.is_open)
+            elif self._fits(size):
+                return
+            else:
+                await self._next_task()
+
+    def _leave(self, turn: asyncio.Future[None]) -> None:
+        self._queue.remove(turn)
+        self._wake_first()
+
     def _wake_first(self) -> None:
         if self._queue and not self._queue[0].done():
             self._queue[0].set_result(None)
 
     def _fits(self, size: int) -> bool:
-        now = workflow.info().get_current_history_length()
-        if now != self._task:
-            self._task, self._bytes, self._commands = now, 0, 0
+        length = workflow.info().get_current_history_length()
+        if length != self._task:
+            self._task, self._bytes, self._commands = length, 0, 0
         roomy = self._bytes == 0 or self._bytes + size <= COMMAND_BYTES
-        return roomy and self._commands < COMMANDS and self._pending < PENDING
+        return roomy and self._commands < COMMANDS and self.pending < PENDING
 
     async def _next_task(self) -> None:
         """Until the next workflow task. A timer wakes us where nothing else would; with activities pending it costs
         one short timer per task of surplus."""
-        if self._pending >= PENDING:
-            pending = self._pending
-            await workflow.wait_condition(lambda: self._pending < pending)
+        if self.pending >= PENDING:
+            pending = self.pending
+            await workflow.wait_condition(lambda: self.pending < pending)
         else:
             await workflow.sleep(0.001, summary="many steps at once: next batch")

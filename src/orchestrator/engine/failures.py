@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from temporalio.exceptions import ActivityError, ApplicationError, CancelledError, TimeoutType
 from temporalio.exceptions import TimeoutError as TemporalTimeout
 
 from orchestrator.expressions import ExpressionError
-from orchestrator.spec.definition import Json, Node
+from orchestrator.spec.definition import Definition, Json, Node
 
 ErrorRecord = dict[str, Json]
 
@@ -30,6 +31,17 @@ class RunEnded(Exception):
         self.status = status
 
 
+def combined(errors: Sequence[BaseException]) -> BaseException:
+    """One exception for steps that ran on after a failure: the earliest, with all records in ``errors``."""
+    for error in errors:
+        if not isinstance(error, StepFailed):
+            return error
+    failures = [error for error in errors if isinstance(error, StepFailed)]
+    if len(failures) == 1:
+        return failures[0]
+    return StepFailed(failures[0].error | {"errors": [failure.error for failure in failures]})
+
+
 def error_record(node: Node, path: str, kind: str, message: str, **more: Json) -> ErrorRecord:
     """An error record for a step; ``more`` may add status, data, retryable, attempts, cause, errors."""
     record: ErrorRecord = {
@@ -48,9 +60,10 @@ def expression_failure(node: Node, path: str, error: ExpressionError) -> StepFai
     return StepFailed(error_record(node, path, "expression_error", str(error)))
 
 
-def activity_failure(node: Node, path: str, error: ActivityError) -> StepFailed:
-    """The step's activity failed for good. Cancellation is not a failure: ask ``is_cancelled_exception`` first."""
-    cause = error.cause
+def activity_failure(node: Node, path: str, error: ActivityError | ApplicationError) -> StepFailed:
+    """The step's activity failed for good. Cancellation is not a failure: ask ``is_cancelled_exception`` first. A
+    local activity's failure may come without its wrapper."""
+    cause = error.cause if isinstance(error, ActivityError) else error
     if isinstance(cause, ApplicationError):
         return StepFailed(_application_failure(node, path, cause))
     if isinstance(cause, TemporalTimeout):
@@ -95,3 +108,16 @@ def _timeout_failure(node: Node, path: str, cause: TemporalTimeout) -> ErrorReco
 
 def _seconds(limit: float | None) -> str:
     return "" if limit is None else f"of {limit:g}s"
+
+
+def flow_failure(definition: Definition, key: str, error: ExpressionError) -> StepFailed:
+    """An expression of the flow itself could not be evaluated."""
+    return StepFailed(
+        {
+            "type": "expression_error",
+            "message": f"`{key}` of flow '{definition.flow}': {error}",
+            "attempts": 1,
+            "retryable": False,
+            "source": definition.file,
+        }
+    )

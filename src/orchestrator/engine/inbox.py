@@ -12,6 +12,8 @@ from orchestrator.spec.definition import Json
 REMEMBERED_IDS = 10_000
 """Signal ids kept against repeats (ENGINE §7)."""
 MOST_BUFFERED = 10_000
+MOST_BUFFERED_BYTES = 1_500_000
+"""What waits for its wait has to fit into one payload when the run continues as new."""
 MOST_REFUSALS = 100
 
 
@@ -22,54 +24,76 @@ class Receiver:
     refuse: Callable[[Json], str | None]
     """Why the message cannot be taken, in words for its sender; None when it can. Changes nothing."""
     take: Callable[[Json], None]
+    is_full: Callable[[], bool]
+    """Whether it has all it waited for."""
+    keeps: bool = False
+    """Whether what it refuses is kept for a later wait of the name, instead of being reported."""
 
 
 class Inbox:
-    """Messages by name. A wait opens its name; until then its messages queue up."""
+    """Messages by name. A wait opens its name; until then its messages queue up. Several waits of one name (in the
+    passes of a loop) are told apart by the task a message names, else the one that opened first takes it."""
 
     def __init__(self) -> None:
         self._waiting: dict[str, deque[Json]] = {}
-        self._open: dict[str, Receiver] = {}
+        self._open: dict[str, dict[str, Receiver]] = {}
         self._seen: OrderedDict[str, None] = OrderedDict()
         self._buffered = 0
+        self._bytes = 0
         self.refusals: list[str] = []
 
-    def deliver(self, name: str, message: Json) -> None:
+    def deliver(self, name: str, message: Json, size: int = 0) -> None:
         """A signal has arrived. Signals cannot be answered: a refusal is kept for the run's warnings."""
-        if not self._first_time(message):
+        if not self.is_new(message):
             return
-        receiver = self._open.get(name)
-        if receiver is not None:
-            self._hand_over(name, receiver, message)
-        elif self._buffered >= MOST_BUFFERED:
-            self.note(name, f"{MOST_BUFFERED} signals are waiting already")
+        reason: str | None = None
+        keeps = not self._open.get(name)
+        for path, receiver in self._open.get(name, {}).items():
+            refused = self._try(path, receiver, message)
+            if refused is None:
+                return
+            reason = reason or refused
+            keeps = keeps or receiver.keeps
+        if not keeps:
+            self.note(name, reason)
         else:
-            self._waiting.setdefault(name, deque()).append(message)
-            self._buffered += 1
+            self._keep(name, message, size)
 
     def refusal(self, name: str, message: Json) -> str | None:
         """Why an update could not be taken now; None when it can."""
-        receiver = self._open.get(name)
-        return f"no step '{name}' is waiting now" if receiver is None else receiver.refuse(message)
+        reasons = [_refusal(path, receiver, message) for path, receiver in self._open.get(name, {}).items()]
+        if not reasons:
+            return f"no step '{name}' is waiting now"
+        return None if None in reasons else reasons[0]
 
-    def open(self, name: str, receiver: Receiver) -> None:
+    def open(self, name: str, path: str, receiver: Receiver) -> None:
         """A wait begins: first what has queued up, then what comes."""
-        self._open[name] = receiver
-        queued = self._waiting.pop(name, deque())
-        self._buffered -= len(queued)
+        self._open.setdefault(name, {})[path] = receiver
+        queued = self._waiting.pop(name, None)
+        if not queued:
+            return
+        left: deque[Json] = deque()
         for message in queued:
-            self._hand_over(name, receiver, message)
+            reason = None if receiver.is_full() else _refusal(path, receiver, message)
+            if receiver.is_full() or (reason is not None and (receiver.keeps or _other_task(path, message))):
+                left.append(message)
+            elif reason is None:
+                receiver.take(message)
+            else:
+                self.note(name, reason)
+        self._buffered -= len(queued) - len(left)
+        if left:
+            self._waiting[name] = left
 
-    def close(self, name: str) -> None:
+    def close(self, name: str, path: str) -> None:
         """A wait is over."""
-        self._open.pop(name, None)
+        receivers = self._open.get(name, {})
+        receivers.pop(path, None)
+        if not receivers:
+            self._open.pop(name, None)
 
-    def note(self, name: str, refusal: str | None) -> None:
-        """Keep why a signal was refused, for the run's warnings."""
-        if refusal is not None and len(self.refusals) < MOST_REFUSALS:
-            self.refusals.append(f"a signal '{name}' was refused: {refusal}")
-
-    def _first_time(self, message: Json) -> bool:
+    def is_new(self, message: Json) -> bool:
+        """Whether a message has not been seen before, by its ``signal_id``; remembered from now on."""
         key = message.get("signal_id") if isinstance(message, dict) else None
         if not isinstance(key, str):
             return True
@@ -80,12 +104,57 @@ class Inbox:
             self._seen.popitem(last=False)
         return True
 
-    def _hand_over(self, name: str, receiver: Receiver, message: Json) -> None:
-        refusal = receiver.refuse(message)
-        if refusal is None:
-            receiver.take(message)
+    def note(self, name: str, refusal: str | None) -> None:
+        """Keep why a signal was refused, for the run's warnings."""
+        if refusal is not None and len(self.refusals) < MOST_REFUSALS:
+            self.refusals.append(f"a signal '{name}' was refused: {refusal}")
+
+    def to_json(self) -> dict[str, Json]:
+        """What continue-as-new carries on."""
+        return {
+            "waiting": {name: list(messages) for name, messages in self._waiting.items()},
+            "seen": list(self._seen),
+            "bytes": self._bytes,
+            "refusals": self.refusals,
+        }
+
+    def restore(self, data: dict[str, Json]) -> None:
+        """Take up what ``to_json`` wrote; signals that came since stand behind it."""
+        for name, messages in data["waiting"].items():
+            self._waiting[name] = deque([*messages, *self._waiting.get(name, ())])
+        self._buffered = sum(len(messages) for messages in self._waiting.values())
+        self._bytes += data["bytes"]
+        self._seen = OrderedDict.fromkeys([*data["seen"], *self._seen])
+        self.refusals = [*data["refusals"], *self.refusals]
+
+    def _keep(self, name: str, message: Json, size: int) -> None:
+        if self._buffered >= MOST_BUFFERED:
+            self.note(name, f"{MOST_BUFFERED} signals are waiting already")
+        elif self._buffered and self._bytes + size > MOST_BUFFERED_BYTES:
+            self.note(name, f"the signals that are waiting already have {self._bytes} bytes")
         else:
-            self.note(name, refusal)
+            self._waiting.setdefault(name, deque()).append(message)
+            self._buffered += 1
+            # Sizes are only known as messages arrive: the sum begins anew when nothing waits.
+            self._bytes = size if self._buffered == 1 else self._bytes + size
+
+    def _try(self, path: str, receiver: Receiver, message: Json) -> str | None:
+        reason = _refusal(path, receiver, message)
+        if reason is None:
+            receiver.take(message)
+        return reason
+
+
+def _refusal(path: str, receiver: Receiver, message: Json) -> str | None:
+    if _other_task(path, message):
+        return f"the task {message['task']!r} is not waiting now"
+    return receiver.refuse(message)
+
+
+def _other_task(path: str, message: Json) -> bool:
+    """Whether a message is meant for another task of the same name."""
+    task = message.get("task") if isinstance(message, dict) else None
+    return isinstance(task, str) and not task.endswith(f":{path}")
 
 
 def new_future() -> asyncio.Future[Json]:

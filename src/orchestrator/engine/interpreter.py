@@ -1,136 +1,98 @@
 """The walk over a definition: for every step a record, found in the journal or made by running the step.
 
-Control constructs are evaluated here, in the workflow, and cost no activity. What takes more than a few lines
-(activities, tasks, running side by side) lives beside this file.
+Control constructs are evaluated in the workflow and cost no activity. What takes more than a few lines stands beside
+this file, one construct each.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
-from datetime import UTC, datetime
-from functools import lru_cache
-from typing import Any
+from collections.abc import Sequence
 
-from temporalio import workflow
 from temporalio.exceptions import is_cancelled_exception
 
-from orchestrator.engine.activities import Activities, Call, Outcome, is_foreign
-from orchestrator.engine.budget import Budget
+from orchestrator.engine import control, recover, repeat, saga, subflow, waiting
+from orchestrator.engine.activities import Call, Outcome, is_foreign
+from orchestrator.engine.clock import now_text
+from orchestrator.engine.computed import run_steps
+from orchestrator.engine.control import HANDLERS, Construct
 from orchestrator.engine.failures import RunEnded, StepFailed, error_record, expression_failure
 from orchestrator.engine.frame import Frame
-from orchestrator.engine.inbox import new_future
-from orchestrator.engine.journal import Journal, Record
-from orchestrator.engine.program import Case, Program
-from orchestrator.engine.tasks import Tasks, Wait, Waits
-from orchestrator.engine.together import CLEANED_UP_AFTER, raise_if_cancelled, run_all, within
-from orchestrator.expressions import CompiledValue, Expression, ExpressionError, Meter, Rendered
-from orchestrator.spec.base import parse_duration
+from orchestrator.engine.graph import BLOCKED, members
+from orchestrator.engine.journal import Record
+from orchestrator.engine.parallel import parallel, resume_losers
+from orchestrator.engine.program import Program
+from orchestrator.engine.run import Run
+from orchestrator.engine.slices import for_each
+from orchestrator.engine.tasks import human_task
+from orchestrator.engine.together import CLEANED_UP_AFTER, raise_if_cancelled, run_all
+from orchestrator.expressions import CompiledValue, Expression, ExpressionError, Rendered
 from orchestrator.spec.definition import Json, Node
 
-OPERATION_LIMIT = 50_000
-"""Operations one evaluation may take (DESIGN §5.11)."""
-HANDLERS = ("on_error", "compensate")
-"""Child lists that run only when something went wrong: they are not part of what a skip or a branch covers."""
+CONSTRUCTS: dict[str, Construct] = {
+    "block": control.block,
+    "parallel": parallel,
+    "condition": control.condition,
+    "switch": control.switch,
+    "for-each": for_each,
+    "while": repeat.while_,
+    "try": recover.try_,
+    "saga": saga.saga,
+    "wait": waiting.wait,
+    "wait-for-event": waiting.wait_for_event,
+    "human-task": human_task,
+    "flow": subflow.flow,
+    "run-steps": run_steps,
+    "set": control.set_vars,
+    "transform": control.transform,
+    "return": control.return_,
+    "fail": control.fail,
+}
+"""How steps are carried out where no activity does it, by type."""
 
-Perform = Callable[[Node, Frame, str], Coroutine[Any, Any, Outcome]]
-"""How a control construct runs: the node, its frame, its path."""
-
-
-def now_text() -> str:
-    """Workflow time as an ISO instant, to the millisecond."""
-    seconds, nanoseconds = divmod(workflow.time_ns(), 1_000_000_000)
-    return f"{_second(seconds)}.{nanoseconds // 1_000_000:03d}Z"
-
-
-@lru_cache(maxsize=64)
-def _second(seconds: int) -> str:
-    """Two of these are written per step, and most of them within the same second."""
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+OPERATIONS_OF_A_STEP = 5
+"""What a step costs beside its expressions, in operations."""
 
 
 class Interpreter:
-    """Runs the steps of one run."""
+    """Walks one program of one run."""
 
-    def __init__(
-        self,
-        program: Program,
-        journal: Journal,
-        budget: Budget,
-        activities: Activities,
-        tasks: Tasks,
-        waits: Waits,
-        *,
-        until: str | None = None,
-        progressed: Callable[[], None] = lambda: None,
-    ) -> None:
-        self._program = program
-        self._journal = journal
-        self._budget = budget
-        self._activities = activities
-        self._tasks = tasks
-        self._waits = waits
-        self._until = until
-        self._progressed = progressed
-        self._meter = Meter(workflow.now, lambda: str(workflow.uuid4()), OPERATION_LIMIT)
+    def __init__(self, program: Program, run: Run) -> None:
+        self.program = program
+        self.run = run
+
+    def over(self, program: Program) -> Interpreter:
+        """A walk of the same run over another program."""
+        return Interpreter(program, self.run)
 
     # -- lists ------------------------------------------------------------------------------------------------
 
     async def run_list(self, nodes: Sequence[Node], frame: Frame) -> Json:
         """Run a list and return the output of its textually last completed step. Raises StepFailed, RunEnded."""
         if all(node.needs is None for node in nodes):
-            records = [await self.run_step(node, frame) for node in nodes]
-        else:
-            records, _ = await self._run_graph(nodes, frame, fail_fast=True)
-        return _last_output(records)
-
-    async def _run_graph(
-        self, nodes: Sequence[Node], frame: Frame, *, fail_fast: bool
-    ) -> tuple[list[Record], list[int]]:
-        """Run siblings as their ``needs`` allow: a step starts the moment the last of them is done."""
-        over = {node.id: new_future() for node in nodes}
-
-        async def run(index: int, node: Node) -> Record:
-            awaited = [above.id for above in nodes[:index]] if node.needs is None else list(node.needs)
-            went_well = False
-            try:
-                ready = [await asyncio.shield(over[name]) for name in awaited]
-                blocked = not all(ready) or (
-                    node.explicit_needs and all(self._skipped(name, frame) for name in awaited)
-                )
-                record = self._skip(node, frame) if blocked else await self.run_step(node, frame)
-                went_well = True
-                return record
-            finally:
-                over[node.id].set_result(went_well)
-
-        works = [run(index, node) for index, node in enumerate(nodes)]
-        results, finished = await run_all(works, stops=lambda error: fail_fast or isinstance(error, RunEnded))
-        errors = [result for result in (results[index] for index in finished) if isinstance(result, BaseException)]
-        if errors:
-            raise _combined(errors)
-        return [result for result in results if not isinstance(result, BaseException)], finished
-
-    def _skipped(self, name: str, frame: Frame) -> bool:
-        record = self._journal.settled(f"{frame.prefix}{name}")
-        return record is not None and record["status"] == "skipped"
+            return _last_output([await self.run_step(node, frame) for node in nodes])
+        ended = await run_all(members(self, nodes, frame), stops=lambda error: True)
+        return _last_output([record for record in ended.results if isinstance(record, dict) and record is not BLOCKED])
 
     # -- one step ---------------------------------------------------------------------------------------------
 
     async def run_step(self, node: Node, frame: Frame) -> Record:
         """Run one step to its record. Raises StepFailed where the author did not handle the failure."""
         path = frame.path(node)
-        known = self._journal.settled(path)
-        if known is not None:
-            frame.remember(node, known)
-            return known
-        await self._budget.breathe(self._meter.spent)
-        applies = self._applies(node, frame)
-        if applies is False:
-            return self._skip(node, frame)
-        record = self._journal.start(node, path, now_text())
+        record = self.run.journal.get(path)
+        if record is not None and record["status"] != "running":
+            self._recall(node, frame, record)
+            return record
+        applies: bool | StepFailed = True
+        if record is None:
+            await self.run.gate.enter()
+            await self.run.budget.breathe(self.run.meter.spent)
+            applies = self._applies(node, frame)
+            if applies is False:
+                return self.skip(node, frame)
+            record = self.run.journal.start(node, path, now_text(), frame.inside)
         frame.remember(node, record)
-        self._progressed()
+        self.run.progressed()
         try:
             if isinstance(applies, StepFailed):
                 await self._handle(node, frame, path, record, applies)
@@ -138,73 +100,139 @@ class Interpreter:
                 await self._attempt(node, frame, path, record)
             raise_if_cancelled()
         except CLEANED_UP_AFTER as error:
-            if is_cancelled_exception(error):
-                self._journal.cancel(path, record, now_text())
+            if is_cancelled_exception(error) and record["status"] == "running":
+                self.run.journal.cancel(path, record, now_text())
             raise
-        if self._until == node.id:
+        if self.run.envelope.until == node.id:
             raise RunEnded(record.get("output"))
         return record
 
+    def _recall(self, node: Node, frame: Frame, record: Record) -> None:
+        """Make a step that is over, and what is inside it, visible again."""
+        frame.remember(node, record)
+        if record.get("losers"):
+            resume_losers(self, node, frame)
+        if node.type in ("for-each", "while"):
+            return
+        for label, nodes in node.lists.items():
+            inner = frame.into(node, None if label in ("steps", "branches") else label)
+            if label in HANDLERS:
+                inner = frame.with_names(f"{frame.path(node)}#{label}/", {})
+            for child in nodes:
+                known = self.run.journal.get(inner.path(child))
+                if known is not None:
+                    self._recall(child, inner, known)
+
     def _applies(self, node: Node, frame: Frame) -> bool | StepFailed:
         """Whether the step's ``if`` lets it run; an ``if`` that cannot be evaluated is a failure of the step."""
-        condition = self._program.code(node).condition
+        self.run.meter.spent += OPERATIONS_OF_A_STEP
+        condition = self.program.code(node).condition
         try:
-            return condition is None or self._holds(condition, node, frame)
+            return condition is None or self.holds(condition, node, frame)
         except StepFailed as failure:
             return failure
 
     async def _attempt(self, node: Node, frame: Frame, path: str, record: Record) -> None:
+        known = self.run.journal.known_state(path)
+        if known is not None and "handling" in known:
+            await self._run_handler(node, frame, path, record, known["handling"])
+            return
+        owed = self.run.compensations if "compensate" in node.lists else None
+        if owed is not None and node.compensate_on == "attempted":
+            owed.attempt(node, path, frame)
         try:
-            outcome = await self._bounded(node, frame, path)
+            outcome = await self._carry_out(node, frame, path)
         except StepFailed as failure:
+            if node.type == "saga":
+                failure = StepFailed(await saga.close_failed(self, frame, path, failure.error))
             await self._handle(node, frame, path, record, failure)
         except RunEnded as ended:
-            if ended.status == "cancelled":
-                self._journal.cancel(path, record, now_text())
-            else:
-                self._journal.complete(path, record, now_text(), ended.output, {})
+            self._end(path, record, ended)
+            raise
+        except asyncio.CancelledError:
+            if node.type == "saga":
+                self.run.compensations.hand_over(path, frame.saga)
             raise
         else:
-            self._journal.complete(path, record, now_text(), outcome.output, outcome.extra)
+            if node.type == "saga":
+                saga.close_completed(self, node, frame, path)
+            self.run.journal.complete(path, record, now_text(), outcome.output, outcome.extra)
+            if owed is not None:
+                owed.complete(node, path, frame)
+
+    def _end(self, path: str, record: Record, ended: RunEnded) -> None:
+        if ended.status == "cancelled":
+            self.run.journal.cancel(path, record, now_text())
+        else:
+            self.run.journal.complete(path, record, now_text(), ended.output, {})
 
     async def _handle(self, node: Node, frame: Frame, path: str, record: Record, failure: StepFailed) -> None:
         """The author's ``on_error``: fail, go on with a failed record, or run steps whose output takes its place."""
-        self._journal.fail(path, record, now_text(), failure.error)
+        if node.on_error == "steps":
+            self.run.journal.state(path)["handling"] = failure.error
+            await self._run_handler(node, frame, path, record, failure.error)
+            return
+        self.run.journal.fail(path, record, now_text(), failure.error)
         if node.on_error == "fail":
             raise failure
-        if node.on_error == "steps":
-            handler = frame.with_names(f"{path}#on_error/", {"error": failure.error})
-            output = await self.run_list(node.lists["on_error"], handler)
-            self._journal.complete(path, record, now_text(), output, {"error": failure.error})
+        self.run.warnings.append(f"'{path}' failed and the run went on: {failure.error['type']}")
 
-    async def _bounded(self, node: Node, frame: Frame, path: str) -> Outcome:
+    async def _run_handler(self, node: Node, frame: Frame, path: str, record: Record, error: dict[str, Json]) -> None:
+        # Until the handler has an output the step is what it handles: failed.
+        record.update(error=error, attempts=error.get("attempts", 1))
+        try:
+            output = await self.run_list(
+                node.lists["on_error"], frame.with_names(f"{path}#on_error/", {"error": error})
+            )
+        except StepFailed as failure:
+            self.run.journal.fail(path, record, now_text(), failure.error)
+            raise
+        self.run.warnings.append(f"'{path}' failed and was handled: {error['type']}")
+        self.run.journal.complete(path, record, now_text(), output, {"error": error})
+
+    async def _carry_out(self, node: Node, frame: Frame, path: str) -> Outcome:
         """A control step or a person's task under its own ``timeout``; other act steps' timeouts are their
         activity's."""
-        perform = self._ask if node.type == "human-task" else self._control(node)
-        if perform is None:
+        construct = CONSTRUCTS.get(node.type)
+        if construct is None:
             return await self._act(node, frame, path)
         limit = node.timeout.total if node.timeout.attempt is None else node.timeout.attempt
+        if limit is None:
+            return await construct(self, node, frame, path)
+        state = self.run.journal.state(path)
+        if "deadline" not in state:
+            state["deadline"] = self.run.clock.after(limit)
 
         def expired() -> StepFailed:
             return StepFailed(error_record(node, path, "step_timeout", f"'{node.id}' took longer than {limit:g}s"))
 
-        return await within(limit, perform(node, frame, path), expired, f"timeout of {node.id}")
+        work = construct(self, node, frame, path)
+        return await self.run.clock.within(state["deadline"], work, expired, f"timeout of {node.id}")
 
     # -- acts -------------------------------------------------------------------------------------------------
 
     async def _act(self, node: Node, frame: Frame, path: str) -> Outcome:
-        rendered = self._render(self._program.code(node).config, node, frame)
+        code = self.program.code(node)
+        rendered = self.render(code.config, node, frame)
+        cache = None if code.cache is None else self._cache(node, code.cache, frame)
+        generation = self.run.journal.generation(path)
         if node.type == "function":
-            return await self._activities.run(self._function_call(node, path, rendered))
-        return await self._activities.run(
-            Call(node, path, node.type, [rendered.value], rendered.late, retry=node.retry)
-        )
+            call = self._function_call(node, path, rendered, generation, cache)
+        else:
+            late = [place | {"path": [0, *place["path"]]} for place in rendered.late]
+            call = Call(node, path, node.type, [rendered.value], late, None, node.retry, generation, cache)
+        if node.durability == "express":
+            return await self.run.activities.run_express(call)
+        return await self.run.activities.run(call)
 
-    async def _ask(self, node: Node, frame: Frame, path: str) -> Outcome:
-        rendered = self._render(self._program.code(node).config, node, frame)
-        return await self._tasks.run(node, path, rendered.value)
+    def _cache(self, node: Node, key: CompiledValue, frame: Frame) -> dict[str, Json]:
+        told = node.cache or {}
+        text = self.render(key, node, frame).value
+        return {"key": text, "ttl": told.get("ttl"), "scope": told.get("scope", "flow")}
 
-    def _function_call(self, node: Node, path: str, rendered: Rendered) -> Call:
+    def _function_call(
+        self, node: Node, path: str, rendered: Rendered, generation: int, cache: dict[str, Json] | None
+    ) -> Call:
         """A function is an activity of its own name, called with the author's arguments."""
         config = rendered.value
         queue = config.get("task_queue") or node.task_queue
@@ -213,153 +241,43 @@ class Interpreter:
             raise StepFailed(error_record(node, path, "invalid_config", message))
         args = list(config["args"]) if "args" in config else [config["params"]] if "params" in config else []
         late = [_shift(place) for place in rendered.late]
-        return Call(node, path, str(config["handler"]), args, late, task_queue=queue, retry=node.retry)
+        return Call(node, path, str(config["handler"]), args, late, queue, node.retry, generation, cache)
 
-    # -- control ----------------------------------------------------------------------------------------------
-
-    def _control(self, node: Node) -> Perform | None:
-        match node.type:
-            case "block":
-                return self._block
-            case "parallel":
-                return self._parallel
-            case "condition":
-                return self._condition
-            case "switch":
-                return self._switch
-            case "set":
-                return self._set
-            case "transform":
-                return self._transform
-            case "wait":
-                return self._wait
-            case "fail":
-                return self._fail
-            case "return":
-                return self._return
-            case _:
-                return None
-
-    async def _block(self, node: Node, frame: Frame, path: str) -> Outcome:
-        return Outcome(await self.run_list(node.lists.get("steps", ()), frame.inside(node)))
-
-    async def _parallel(self, node: Node, frame: Frame, path: str) -> Outcome:
-        branches = node.lists.get("branches", ())
-        fail_fast = node.config.get("on_failure", "fail_fast") != "finish_all"
-        records, finished = await self._run_graph(branches, frame.inside(node), fail_fast=fail_fast)
-        output = {
-            branch.id: record["output"]
-            for branch, record in zip(branches, records, strict=True)
-            if "output" in record and record["status"] == "completed"
-        }
-        return Outcome(output, {"finished": [branches[i].id for i in finished if records[i]["status"] == "completed"]})
-
-    async def _condition(self, node: Node, frame: Frame, path: str) -> Outcome:
-        holds = self._holds(self._program.code(node).fields["if"], node, frame)
-        taken = "then" if holds else "else"
-        return await self._branch(node, frame, taken if node.lists.get(taken) else None, taken)
-
-    async def _switch(self, node: Node, frame: Frame, path: str) -> Outcome:
-        code = self._program.code(node)
-        value = self._evaluate(code.fields["value"], node, frame) if "value" in code.fields else None
-        for number, case in enumerate(code.cases):
-            if self._case_matches(case, value, node, frame):
-                return await self._branch(node, frame, case.steps, number)
-        return await self._branch(node, frame, "default" if "default" in node.lists else None, "default")
-
-    def _case_matches(self, case: Case, value: Json, node: Node, frame: Frame) -> bool:
-        if case.condition is not None:
-            return self._holds(case.condition, node, frame)
-        if case.equals is None:
-            return False
-        wanted = self._render(case.equals, node, frame).value
-        return any(_same(value, one) for one in (wanted if isinstance(wanted, list) else [wanted]))
-
-    async def _branch(self, node: Node, frame: Frame, taken: str | None, shown: str | int) -> Outcome:
-        """Run one of a step's lists; everything in the others is skipped."""
-        for label, nodes in node.lists.items():
-            if label != taken and label not in HANDLERS:
-                for other in nodes:
-                    self._skip(other, frame.inside(node, label))
-        if taken is None:
-            return Outcome(None, {"branch": "none"})
-        return Outcome(await self.run_list(node.lists[taken], frame.inside(node, taken)), {"branch": shown})
-
-    async def _set(self, node: Node, frame: Frame, path: str) -> Outcome:
-        values = self._render(self._program.code(node).config, node, frame).value
-        frame.scope["vars"].update(values)
-        return Outcome(values)
-
-    async def _transform(self, node: Node, frame: Frame, path: str) -> Outcome:
-        return Outcome(self._render(self._program.code(node).config, node, frame).value.get("value"))
-
-    async def _wait(self, node: Node, frame: Frame, path: str) -> Outcome:
-        config = self._render(self._program.code(node).config, node, frame).value
-        seconds, until = self._wait_seconds(node, path, config)
-        if seconds > 0:
-            with self._waits.open(Wait(path, node.id, "wait", until)):
-                await workflow.sleep(seconds, summary=node.name or path)
-        return Outcome(None)
-
-    def _wait_seconds(self, node: Node, path: str, config: dict[str, Json]) -> tuple[float, str | None]:
-        try:
-            if "duration" in config:
-                return parse_duration(config["duration"]), None
-            instant = datetime.fromisoformat(str(config["until"]))
-            if instant.tzinfo is None:
-                raise ValueError(f"{config['until']!r} has no time zone; write for example 2026-01-31T09:00:00+09:00")
-        except ValueError as error:
-            raise StepFailed(error_record(node, path, "invalid_config", str(error))) from error
-        return (instant - workflow.now()).total_seconds(), str(config["until"])
-
-    async def _fail(self, node: Node, frame: Frame, path: str) -> Outcome:
-        config = self._render(self._program.code(node).config, node, frame).value
-        raise StepFailed(
-            error_record(
-                node,
-                path,
-                str(config.get("type", "failed")),
-                str(config.get("message", "the flow said so")),
-                data=config.get("data"),
-            )
-        )
-
-    async def _return(self, node: Node, frame: Frame, path: str) -> Outcome:
-        config = self._render(self._program.code(node).config, node, frame).value
-        raise RunEnded(config.get("output"), str(config.get("status", "completed")))
-
-    def _skip(self, node: Node, frame: Frame) -> Record:
+    def skip(self, node: Node, frame: Frame) -> Record:
         """Record a step and everything inside it as skipped."""
-        record = self._journal.skip(node, frame.path(node), now_text())
+        path = frame.path(node)
+        known = self.run.journal.get(path)
+        if known is not None:
+            return known
+        record = self.run.journal.skip(node, path, now_text(), frame.inside)
         frame.remember(node, record)
         for label, nodes in node.lists.items():
-            if label not in HANDLERS:
-                inside = frame.inside(node, None if label in ("steps", "branches") else label)
+            if label not in HANDLERS and node.type not in ("for-each", "while"):
+                inside = frame.into(node, None if label in ("steps", "branches") else label)
                 for child in nodes:
-                    self._skip(child, inside)
+                    self.skip(child, inside)
         return record
 
     # -- expressions ------------------------------------------------------------------------------------------
 
-    def render(self, value: CompiledValue, frame: Frame) -> Rendered:
-        """Render templates in a frame, counting operations. Raises ExpressionError."""
-        return value.render(frame.scope, self._meter)
-
-    def _render(self, value: CompiledValue, node: Node, frame: Frame) -> Rendered:
+    def render(self, value: CompiledValue, node: Node, frame: Frame) -> Rendered:
+        """Templates filled in. Raises StepFailed ``expression_error``."""
         try:
-            return value.render(frame.scope, self._meter)
+            return value.render(frame.scope, self.run.meter)
         except ExpressionError as error:
             raise expression_failure(node, frame.path(node), error) from error
 
-    def _evaluate(self, expression: Expression, node: Node, frame: Frame) -> Json:
+    def evaluate(self, expression: Expression, node: Node, frame: Frame) -> Json:
+        """An expression's value. Raises StepFailed ``expression_error``."""
         try:
-            return expression.evaluate(frame.scope, self._meter)
+            return expression.evaluate(frame.scope, self.run.meter)
         except ExpressionError as error:
             raise expression_failure(node, frame.path(node), error) from error
 
-    def _holds(self, expression: Expression, node: Node, frame: Frame) -> bool:
+    def holds(self, expression: Expression, node: Node, frame: Frame) -> bool:
+        """Whether a condition is true. Raises StepFailed ``expression_error``."""
         try:
-            return expression.evaluate_bool(frame.scope, self._meter)
+            return expression.evaluate_bool(frame.scope, self.run.meter)
         except ExpressionError as error:
             raise expression_failure(node, frame.path(node), error) from error
 
@@ -369,22 +287,6 @@ def _last_output(records: Sequence[Record]) -> Json:
         if record["status"] == "completed":
             return record.get("output")
     return None
-
-
-def _combined(errors: Sequence[BaseException]) -> BaseException:
-    """One exception for a list whose steps ran on after a failure: the earliest, with all records in ``errors``."""
-    for error in errors:
-        if not isinstance(error, StepFailed):
-            return error
-    failures = [error for error in errors if isinstance(error, StepFailed)]
-    if len(failures) == 1:
-        return failures[0]
-    return StepFailed(failures[0].error | {"errors": [failure.error for failure in failures]})
-
-
-def _same(left: Json, right: Json) -> bool:
-    """Equality of JSON values: true is not 1."""
-    return left == right and isinstance(left, bool) == isinstance(right, bool)
 
 
 def _shift(place: dict[str, Json]) -> dict[str, Json]:

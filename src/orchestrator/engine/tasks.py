@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from dataclasses import replace
 
 from pydantic import ValidationError
-from temporalio import workflow
-from temporalio.exceptions import is_cancelled_exception
+from temporalio.exceptions import ActivityError, is_cancelled_exception
 
-from orchestrator.engine.activities import Activities, Call, Outcome
+from orchestrator.engine.activities import Call, Outcome
+from orchestrator.engine.clock import now_text
 from orchestrator.engine.failures import RunEnded, StepFailed, error_record
-from orchestrator.engine.inbox import Inbox, Receiver, new_future
-from orchestrator.engine.together import CLEANED_UP_AFTER, settle
+from orchestrator.engine.frame import Frame
+from orchestrator.engine.gate import shielded
+from orchestrator.engine.inbox import Receiver, new_future
+from orchestrator.engine.run import Walk
+from orchestrator.engine.waits import Wait
 from orchestrator.spec.acts.human_task import REJECT, HumanTaskConfig
 from orchestrator.spec.call import CLOSE_TASK
 from orchestrator.spec.definition import Json, Node, Retry, Timeout
@@ -27,142 +27,116 @@ PERSISTENT = Retry(max_attempts=1000, max_interval=60.0, on=("*",))
 """Opening and closing a task outlives an outage of the store."""
 
 
-@dataclass(frozen=True, slots=True)
-class Wait:
-    """An open wait, as the ``state`` query shows it."""
-
-    path: str
-    step: str
-    kind: str
-    until: str | None = None
-    assignee: str | None = None
-
-    def to_json(self) -> dict[str, Json]:
-        """JSON without empty members."""
-        shown = {
-            "path": self.path,
-            "step": self.step,
-            "kind": self.kind,
-            "until": self.until,
-            "assignee": self.assignee,
-        }
-        if self.kind == "human-task":
-            shown["task_id"] = f"{workflow.info().workflow_id}:{self.path}"
-        return {key: value for key, value in shown.items() if value is not None}
+async def human_task(walk: Walk, node: Node, frame: Frame, path: str) -> Outcome:
+    """Open the task, wait for a decision or the deadline, close it. Raises StepFailed ``rejected`` or
+    ``deadline_exceeded`` and RunEnded as the author chose."""
+    rendered = walk.render(walk.program.code(node).config, node, frame)
+    return await _Task(walk, node, path, rendered.value).run()
 
 
-class Waits:
-    """The open waits of a run by path; ``changed`` is told after every change."""
+class _Task:
+    """One task. What is decided stands in its state, so that it survives continue-as-new."""
 
-    def __init__(self, changed: Callable[[], None]) -> None:
-        self._open: dict[str, Wait] = {}
-        self._changed = changed
+    def __init__(self, walk: Walk, node: Node, path: str, config: dict[str, Json]) -> None:
+        self._run = walk.run
+        self._node = node
+        self._path = path
+        self._config = config
+        self._task = _checked(node, path, config)
+        self._state = walk.run.journal.state(path)
+        self._answer = new_future()
 
-    @contextlib.contextmanager
-    def open(self, wait: Wait) -> Iterator[None]:
-        """The wait is open while the context is."""
-        self._open[wait.path] = wait
-        self._changed()
+    async def run(self) -> Outcome:
+        """The step's output."""
+        state, clock = self._state, self._run.clock
+        if "due" not in state:
+            state["due"] = None if self._task.deadline is None else clock.after(self._task.deadline)
+        due = None if state["due"] is None else clock.text(state["due"])
         try:
-            yield
-        except CLEANED_UP_AFTER:
-            self._close(wait)
-            raise
-        self._close(wait)
-
-    def _close(self, wait: Wait) -> None:
-        del self._open[wait.path]
-        self._changed()
-
-    def all(self) -> list[Wait]:
-        """Open waits in the order they opened."""
-        return list(self._open.values())
-
-
-class Tasks:
-    """Runs the human-task steps of one run."""
-
-    def __init__(self, activities: Activities, inbox: Inbox, waits: Waits) -> None:
-        self._activities = activities
-        self._inbox = inbox
-        self._waits = waits
-
-    async def run(self, node: Node, path: str, config: dict[str, Json]) -> Outcome:
-        """Open the task, wait for a decision or the deadline, close it. Raises StepFailed ``rejected`` or
-        ``deadline_exceeded`` and RunEnded as the author chose."""
-        try:
-            task = HumanTaskConfig.model_validate(config)
-        except ValidationError as error:
-            raise _invalid(node, path, error) from error
-        wrong = check_schema(task.form) if task.form else None
-        if wrong is not None:
-            # Found now and not when somebody answers: an error inside a message would stick the run.
-            raise StepFailed(error_record(node, path, "invalid_config", f"config.form cannot be used: {wrong[1]}"))
-        due = None if task.deadline is None else workflow.now() + timedelta(seconds=task.deadline)
-        await self._activities.run(self._call(node, path, "human-task", [config, _text(due)]))
-        try:
-            decision = await self._decision(node, path, task, due)
+            decision = await self._decision(due)
         except asyncio.CancelledError:
-            await self._close(node, path, {"status": "cancelled"})
+            await shielded(self._close({"status": "cancelled"}))
             raise
-        await self._close(node, path, _closing(decision))
-        return self._conclude(node, path, task, decision)
+        await shielded(self._close(_closing(decision)))
+        return self._conclude(decision)
 
-    async def _decision(self, node: Node, path: str, task: HumanTaskConfig, due: datetime | None) -> Decision:
-        answer = new_future()
+    async def _decision(self, due: str | None) -> Decision:
+        """Who decides before the task is written decides too: it may be seen a moment before we know of it."""
+        assignee = self._task.assignee or self._task.group
+        receiver = Receiver(self._refusal, self._take, lambda: "message" in self._state)
+        if "message" not in self._state:
+            self._run.inbox.open(self._node.id, self._path, receiver)
+        try:
+            if not self._state.get("opened"):
+                await self._run.activities.run(self._call(self._path, "human-task", [self._config, due]))
+                self._state["opened"] = True
+            with self._run.waits.open(Wait(self._path, self._node.id, "human-task", due, assignee)):
+                await self._decided()
+        finally:
+            self._run.inbox.close(self._node.id, self._path)
+        return _record(self._state.get("message"), self._state.get("at") or now_text(), due)
 
-        def refusal(message: Json) -> str | None:
-            return "the task is decided already" if answer.done() else refuse(task, message)
+    async def _decided(self) -> None:
+        if "message" in self._state:
+            return
+        if self._state["due"] is None:
+            await self._answer
+        else:
+            await self._run.clock.first(self._answer, self._state["due"], f"deadline of {self._node.id}")
 
-        assignee = task.assignee or task.group
-        with self._waits.open(Wait(path, node.id, "human-task", _text(due), assignee)):
-            self._inbox.open(node.id, Receiver(refusal, answer.set_result))
-            try:
-                message = await _until(answer, due, f"deadline of {node.id}")
-            finally:
-                self._inbox.close(node.id)
-        return _record(message, _text(due))
+    def _refusal(self, message: Json) -> str | None:
+        return "the task is decided already" if "message" in self._state else refuse(self._task, message)
 
-    async def _close(self, node: Node, path: str, closing: dict[str, Json]) -> None:
+    def _take(self, message: Json) -> None:
+        self._state.update(message=message, at=now_text())
+        self._answer.set_result(message)
+
+    async def _close(self, closing: dict[str, Json]) -> None:
         """Write the end of the task, also while the run is being cancelled."""
-        arguments = [closing | {"path": path, "at": _text(workflow.now())}]
-        work = asyncio.create_task(self._activities.run(self._call(node, f"{path}#close", CLOSE_TASK, arguments)))
-        interrupted: asyncio.CancelledError | None = None
-        while not work.done():
-            try:
-                await workflow.wait([work])
-            except asyncio.CancelledError as error:
-                interrupted = error
-        failed = None if work.cancelled() else work.exception()
-        if interrupted is not None:
-            raise interrupted
-        if failed is not None and not is_cancelled_exception(failed):
-            raise failed
+        arguments = [closing | {"path": self._path, "at": now_text()}]
+        try:
+            await self._run.activities.run(self._call(f"{self._path}#close", CLOSE_TASK, arguments))
+        except ActivityError as failed:
+            if not is_cancelled_exception(failed):
+                raise
 
-    def _call(self, node: Node, path: str, kind: str, args: list[Json]) -> Call:
-        bookkeeping = replace(node, timeout=Timeout(attempt=30.0), output_schema=None, task_queue=None)
+    def _call(self, path: str, kind: str, args: list[Json]) -> Call:
+        bookkeeping = replace(self._node, timeout=Timeout(attempt=30.0), output_schema=None, task_queue=None)
         return Call(bookkeeping, path, kind, args, retry=PERSISTENT)
 
-    def _conclude(self, node: Node, path: str, task: HumanTaskConfig, decision: Decision) -> Outcome:
+    def _conclude(self, decision: Decision) -> Outcome:
         chosen = decision["decision"]
         if decision["automatic"]:
-            return self._expired(node, path, task, decision)
-        if chosen == REJECT and task.on_reject != "continue":
-            if task.on_reject == "cancel":
+            return self._expired(decision)
+        if chosen == REJECT and self._task.on_reject != "continue":
+            if self._task.on_reject == "cancel":
                 raise RunEnded(None, "cancelled")
             comment = f": {decision['comment']}" if decision.get("comment") else ""
-            message = f"{decision.get('by') or 'somebody'} rejected '{node.id}'{comment}"
-            raise StepFailed(error_record(node, path, "rejected", message, data=decision))
+            message = f"{decision.get('by') or 'somebody'} rejected '{self._node.id}'{comment}"
+            raise StepFailed(error_record(self._node, self._path, "rejected", message, data=decision))
         return Outcome(decision)
 
-    def _expired(self, node: Node, path: str, task: HumanTaskConfig, decision: Decision) -> Outcome:
-        if task.on_deadline == "cancel":
+    def _expired(self, decision: Decision) -> Outcome:
+        on_deadline = self._task.on_deadline
+        if on_deadline == "cancel":
             raise RunEnded(None, "cancelled")
-        if task.on_deadline == "fail":
-            message = f"nobody decided '{node.id}' before its deadline {decision['due']}"
-            raise StepFailed(error_record(node, path, "deadline_exceeded", message))
-        chosen = None if isinstance(task.on_deadline, str) else getattr(task.on_deadline, "decide", None)
+        if on_deadline == "fail":
+            message = f"nobody decided '{self._node.id}' before its deadline {decision['due']}"
+            raise StepFailed(error_record(self._node, self._path, "deadline_exceeded", message))
+        chosen = None if isinstance(on_deadline, str) else getattr(on_deadline, "decide", None)
         return Outcome(decision | {"decision": chosen})
+
+
+def _checked(node: Node, path: str, config: dict[str, Json]) -> HumanTaskConfig:
+    try:
+        task = HumanTaskConfig.model_validate(config)
+    except ValidationError as error:
+        raise _invalid(node, path, error) from error
+    wrong = check_schema(task.form) if task.form else None
+    if wrong is not None:
+        # Found now and not when somebody answers: an error inside a message would stick the run.
+        raise StepFailed(error_record(node, path, "invalid_config", f"config.form cannot be used: {wrong[1]}"))
+    return task
 
 
 def refuse(task: HumanTaskConfig, message: Json) -> str | None:
@@ -183,22 +157,7 @@ def refuse(task: HumanTaskConfig, message: Json) -> str | None:
     return None
 
 
-async def _until(answer: asyncio.Future[Json], due: datetime | None, summary: str) -> Json:
-    """The answer, or None once ``due`` has passed."""
-    if due is None:
-        return await answer
-    seconds = max(0.0, (due - workflow.now()).total_seconds())
-    timer = asyncio.create_task(workflow.sleep(seconds, summary=summary))
-    try:
-        await workflow.wait([answer, timer], return_when=asyncio.FIRST_COMPLETED)
-    except CLEANED_UP_AFTER:
-        await settle([timer])
-        raise
-    await settle([timer])
-    return answer.result() if answer.done() else None
-
-
-def _record(message: Json, due: str | None) -> Decision:
+def _record(message: Json, at: str, due: str | None) -> Decision:
     """The output of a human-task step (FLOW_FORMAT §4)."""
     given = message or {}
     return {
@@ -206,7 +165,7 @@ def _record(message: Json, due: str | None) -> Decision:
         "data": given.get("data"),
         "comment": given.get("comment"),
         "by": given.get("by"),
-        "at": _text(workflow.now()),
+        "at": at,
         "automatic": message is None,
         "due": due,
     }
@@ -215,10 +174,6 @@ def _record(message: Json, due: str | None) -> Decision:
 def _closing(decision: Decision) -> dict[str, Json]:
     status = "expired" if decision["automatic"] else "decided"
     return {"status": status} | {key: decision[key] for key in ("decision", "data", "comment", "by", "automatic")}
-
-
-def _text(instant: datetime | None) -> str | None:
-    return None if instant is None else instant.isoformat().replace("+00:00", "Z")
 
 
 def _invalid(node: Node, path: str, error: ValidationError) -> StepFailed:

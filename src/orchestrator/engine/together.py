@@ -1,4 +1,4 @@
-"""Running coroutines side by side and under a deadline, deterministically.
+"""Running coroutines side by side, deterministically.
 
 ``asyncio.wait``, ``as_completed``, ``TaskGroup`` and ``asyncio.timeout`` are not used: the first two depend on set
 order and break replay, the third raises ExceptionGroup (which sticks a run), the last turns an activity's
@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
-from typing import Any, TypeVar
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
 from temporalio import workflow
 
@@ -26,13 +27,14 @@ async def settle(tasks: Sequence[asyncio.Task[Any]]) -> None:
     Their results and errors are dropped."""
     for task in tasks:
         task.cancel()
-    await _outlast(tasks)
+    await outlast(tasks)
     for task in tasks:
         if not task.cancelled():
             task.exception()
 
 
-async def _outlast(tasks: Sequence[asyncio.Task[Any]]) -> None:
+async def outlast(tasks: Sequence[asyncio.Task[Any]]) -> None:
+    """Wait until every task has ended, however often we are cancelled meanwhile; that is raised afterwards."""
     pending = [task for task in tasks if not task.done()]
     interrupted: asyncio.CancelledError | None = None
     while pending:
@@ -45,16 +47,34 @@ async def _outlast(tasks: Sequence[asyncio.Task[Any]]) -> None:
         raise interrupted
 
 
+@dataclass(frozen=True, slots=True)
+class Ended(Generic[T]):
+    """How a set of works ended."""
+
+    results: list[T | BaseException | None]
+    """By work; None for one that is still running."""
+    finished: list[int]
+    """Indexes in the order they finished."""
+    pending: list[asyncio.Task[T]]
+    """Still running: only where ``enough`` ended the waiting."""
+
+
+def _goes_on(index: int, outcome: object) -> bool:
+    return False
+
+
 async def run_all(
-    works: Sequence[Work[T]], stops: Callable[[BaseException], bool]
-) -> tuple[list[T | BaseException], list[int]]:
-    """Run all side by side. Returns each one's result or exception in the given order, and the indexes in the order
-    they finished.
+    works: Sequence[Work[T]],
+    stops: Callable[[BaseException], bool],
+    enough: Callable[[int, T | BaseException], bool] = _goes_on,
+) -> Ended[T]:
+    """Run all side by side until everything has ended, or ``enough`` says so as one of them finishes.
 
     An exception for which ``stops`` is true cancels the others, which are awaited until they have stopped, and is
-    raised; any other is returned once everything has ended. Cancelling this call cancels all.
+    raised; any other stands among the results. Cancelling this call cancels all.
     """
     tasks = [asyncio.create_task(work) for work in works]
+    numbers = {task: index for index, task in enumerate(tasks)}
     finished: list[int] = []
     pending = list(tasks)
     try:
@@ -62,14 +82,21 @@ async def run_all(
             done, _ = await workflow.wait(pending, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 pending.remove(task)
-                finished.append(tasks.index(task))
+                finished.append(numbers[task])
                 outcome = _outcome(task)
                 if isinstance(outcome, BaseException) and stops(outcome):
                     raise outcome
+                if enough(numbers[task], outcome):
+                    return _ended(tasks, finished)
     except CLEANED_UP_AFTER:
         await settle(pending)
         raise
-    return [_outcome(task) for task in tasks], finished
+    return _ended(tasks, finished)
+
+
+def _ended(tasks: list[asyncio.Task[T]], finished: list[int]) -> Ended[T]:
+    results = [_outcome(task) if task.done() else None for task in tasks]
+    return Ended(results, finished, [task for task in tasks if not task.done()])
 
 
 def _outcome(task: asyncio.Task[T]) -> T | BaseException:
@@ -77,25 +104,6 @@ def _outcome(task: asyncio.Task[T]) -> T | BaseException:
         return asyncio.CancelledError()
     error = task.exception()
     return error if error is not None else task.result()
-
-
-async def within(seconds: float | None, work: Work[T], expired: Callable[[], BaseException], summary: str) -> T:
-    """The work's result, or ``expired()`` raised after ``seconds`` of workflow time, once the work has stopped.
-    None means no deadline."""
-    if seconds is None:
-        return await work
-    task = asyncio.create_task(work)
-    timer = asyncio.create_task(workflow.sleep(seconds, summary=summary))
-    try:
-        await workflow.wait([task, timer], return_when=asyncio.FIRST_COMPLETED)
-    except CLEANED_UP_AFTER:
-        await settle([task, timer])
-        raise
-    if task.done():
-        await settle([timer])
-        return task.result()
-    await settle([task])
-    raise expired()
 
 
 def raise_if_cancelled() -> None:

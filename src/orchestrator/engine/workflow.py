@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any, NoReturn
 
@@ -12,78 +12,83 @@ from temporalio import workflow
 from temporalio.common import RawValue, RetryPolicy, SearchAttributeKey
 from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
 
+from orchestrator.engine import carried, view
 from orchestrator.engine.activities import Activities
 from orchestrator.engine.budget import Budget
-from orchestrator.engine.failures import ErrorRecord, RunEnded, StepFailed
+from orchestrator.engine.children import REPORT, Children
+from orchestrator.engine.clock import Clock, now_text
+from orchestrator.engine.compensations import Compensations
+from orchestrator.engine.events import Events, as_event
+from orchestrator.engine.failures import ErrorRecord, StepFailed, flow_failure
 from orchestrator.engine.frame import Frame
+from orchestrator.engine.gate import Gate
 from orchestrator.engine.inbox import Inbox
-from orchestrator.engine.interpreter import Interpreter, now_text
+from orchestrator.engine.interpreter import Interpreter
 from orchestrator.engine.journal import Journal
+from orchestrator.engine.life import Ending, Life, internal_error
 from orchestrator.engine.program import Program, program_of
-from orchestrator.engine.tasks import Tasks, Waits
-from orchestrator.engine.together import CLEANED_UP_AFTER, within
+from orchestrator.engine.run import Run
+from orchestrator.engine.together import CLEANED_UP_AFTER
+from orchestrator.engine.waits import Waits
 from orchestrator.expressions import ExpressionError
 from orchestrator.spec.call import CANCEL_RUN, RESOLVE_FLOW
-from orchestrator.spec.definition import Envelope, Json, Node, envelope_from_json
+from orchestrator.spec.definition import (
+    LARGEST_PAYLOAD,
+    Envelope,
+    Json,
+    definition_to_json,
+    envelope_from_json,
+    envelope_to_json,
+)
 
+RESERVED = "orchestrator."
+"""What our own signals begin with: ids of steps have no dots."""
 STATUS = SearchAttributeKey.for_keyword("OrchestratorStatus")
 ASSIGNEE = SearchAttributeKey.for_keyword("OrchestratorAssignee")
-PAGE = 500
-"""Records one ``state`` answer holds at most."""
-SHOWN_OUTPUT = 32_768
-"""Bytes of an output that ``state`` shows; larger ones are named by their size."""
-
-
-@dataclass(slots=True)
-class Running:
-    """What a resolved run consists of."""
-
-    envelope: Envelope
-    program: Program
-    frame: Frame
-    interpreter: Interpreter
-
-
-class RunTimedOut(Exception):
-    """The run's own deadline has passed."""
 
 
 @workflow.defn(dynamic=True)
 class FlowWorkflow:
-    """Argument 1 is the body, 2 and 3 (both or neither) are the envelope and the definition; the result is the run's
-    output."""
+    """Argument 1 is the body, 2 and 3 (both or neither) are the envelope and the definition, 4 and 5 what an earlier
+    run took along: its journal and its messages. The result is the run's output."""
 
     def __init__(self) -> None:
+        self._gate = Gate()
+        self._clock = Clock()
+        self._budget = Budget(self._gate)
         self._journal = Journal()
         self._inbox = Inbox()
-        self._budget = Budget()
         self._waits = Waits(self._waits_changed)
-        self._running: Running | None = None
+        self._children = Children(self._budget, self._clock)
+        self._events = Events()
+        self._walk: Interpreter | None = None
+        self._life: Life | None = None
         self._status = "running"
         self._error: ErrorRecord | None = None
+        self._continued = 0
+        self._asked_to_cancel = False
 
     @workflow.run
     async def run(self, args: Sequence[RawValue]) -> Json:
-        """Resolve the definition, walk it, and end in a way that names what happened."""
+        """Resolve the definition, live the run, and end in a way that names what happened."""
         try:
-            running = await self._resolve(args)
-            return self._finish("completed", await self._walk(running))
-        except RunEnded as ended:
-            if ended.status == "cancelled":
-                await self._cancel_self()
-            return self._finish("completed", ended.output)
+            walk = await self._resolve(args)
+            self._life = life = self._begin(walk, args)
+            return await self._end(await self._lived(life, args))
         except StepFailed as failure:
             self._fail(failure.error)
         except CLEANED_UP_AFTER as error:
+            if isinstance(error, workflow.ContinueAsNewError | ApplicationError):
+                raise
             if is_cancelled_exception(error):
-                self._finish("cancelled", None)
+                self._finish("cancelled")
                 raise
             # ENGINE §3: a bare exception would leave the run retrying its workflow task for ever.
-            self._fail(self._internal(error))
+            self._fail(internal_error(error))
 
     # -- the run ----------------------------------------------------------------------------------------------
 
-    async def _resolve(self, args: Sequence[RawValue]) -> Running:
+    async def _resolve(self, args: Sequence[RawValue]) -> Interpreter:
         body = self._decode(args[0]) if args else None
         if len(args) > 2:
             envelope = self._decode(args[1])
@@ -91,8 +96,8 @@ class FlowWorkflow:
         else:
             envelope, definition = await self._resolve_bare(body)
             program = program_of(envelope["definition"], lambda: definition)
-        self._running = self._prepare(envelope_from_json(envelope, program.definition, body), program)
-        return self._running
+        self._walk = self._assemble(envelope_from_json(envelope, program.definition, body), program)
+        return self._walk
 
     async def _resolve_bare(self, body: Json) -> list[dict[str, Json]]:
         """A run started by any other Temporal client: one local activity builds what ours would have passed."""
@@ -111,134 +116,153 @@ class FlowWorkflow:
             raise StepFailed(_unresolved(error)) from error
         return resolved
 
-    def _prepare(self, envelope: Envelope, program: Program) -> Running:
-        info = workflow.info()
-        definition = envelope.definition
-        root = envelope.root or info.workflow_id
+    def _assemble(self, envelope: Envelope, program: Program) -> Interpreter:
+        root = envelope.root or workflow.info().workflow_id
+        self._gate.continue_after = envelope.continue_after
+        self._budget.stored = envelope.largest_payload > LARGEST_PAYLOAD
+        self._events.begin(program.early)
         activities = Activities(
-            version=definition.version,
+            version=envelope.definition.version,
             root=root,
-            task_queue=definition.task_queue,
+            task_queue=envelope.definition.task_queue,
             budget=self._budget,
             plans=program.plans,
+            largest=envelope.largest_payload,
         )
-        interpreter = Interpreter(
-            program,
-            self._journal,
-            self._budget,
-            activities,
-            Tasks(activities, self._inbox, self._waits),
-            self._waits,
-            until=envelope.until,
+        run = Run(
+            envelope=envelope,
+            root=root,
+            frame=Frame(_scope(envelope, root)),
+            journal=self._journal,
+            gate=self._gate,
+            clock=self._clock,
+            budget=self._budget,
+            activities=activities,
+            inbox=self._inbox,
+            events=self._events,
+            waits=self._waits,
+            compensations=Compensations(),
+            children=self._children,
             progressed=self._show_progress,
         )
-        return Running(envelope, program, Frame(_scope(envelope, root)), interpreter)
+        return Interpreter(program, run)
 
-    async def _walk(self, running: Running) -> Json:
-        self._set_vars(running)
-        definition = running.program.definition
-        try:
-            output = await within(
-                definition.timeout,
-                running.interpreter.run_list(definition.steps, running.frame),
-                RunTimedOut,
-                "timeout of the run",
-            )
-            output = self._output(running, output)
-        except RunTimedOut:
-            limit = definition.timeout or 0.0
-            message = f"the run took longer than its timeout of {limit:g}s, waits included"
-            error: ErrorRecord = {
-                "type": "run_timeout",
-                "message": message,
-                "attempts": 1,
-                "retryable": False,
-            }
-            await self._recover(running, error)
-            raise StepFailed(error) from None
-        except StepFailed as failure:
-            await self._recover(running, failure.error)
-            raise
-        await self._run_handler(running, "finally", None)
-        return output
+    def _begin(self, walk: Interpreter, args: Sequence[RawValue]) -> Life:
+        life = Life(walk)
+        if len(args) > 3:
+            self._continued = carried.restore(walk, life, self._decode(args[3]))
+            if len(args) > 4:
+                messages = self._decode(args[4])
+                self._inbox.restore(messages["inbox"])
+                self._events.restore(messages["events"])
+        else:
+            _set_vars(walk)
+        return life
 
-    async def _recover(self, running: Running, error: ErrorRecord) -> None:
-        """The flow's ``fallback`` and ``finally``. Neither hides the original error."""
-        for name in ("fallback", "finally"):
+    async def _lived(self, life: Life, args: Sequence[RawValue]) -> Ending:
+        """The run's end, unless it continues as new before that: then this raises."""
+        living = asyncio.create_task(life.live())
+        if self._asked_to_cancel:
+            life.cancel()
+        while not living.done():
             try:
-                await self._run_handler(running, name, error)
-            except StepFailed as failure:
-                error.setdefault("errors", []).append(failure.error)
+                await workflow.wait_condition(lambda: living.done() or self._is_drained())
+            except asyncio.CancelledError:
+                self._asked_to_cancel = True
+                life.cancel()
+            else:
+                if not living.done():
+                    self._continue_as_new(life, args)
+        return living.result()
 
-    async def _run_handler(self, running: Running, name: str, error: ErrorRecord | None) -> None:
-        nodes: Sequence[Node] = running.program.definition.handlers.get(name, ())
-        if nodes:
-            frame = running.frame.with_names(f"#{name}/", {"error": error})
-            await running.interpreter.run_list(nodes, frame)
+    def _is_drained(self) -> bool:
+        return self._gate.draining and self._budget.pending == 0 and workflow.all_handlers_finished()
 
-    def _set_vars(self, running: Running) -> None:
-        values: dict[str, Json] = running.frame.scope["vars"]
-        try:
-            for name, value in running.program.vars.items():
-                values[name] = running.interpreter.render(value, running.frame).value
-        except ExpressionError as error:
-            raise _flow_failure(running, "vars", error) from error
+    def _continue_as_new(self, life: Life, args: Sequence[RawValue]) -> NoReturn:
+        assert self._walk is not None
+        run = self._walk.run
+        body: Json = run.envelope.trigger.get("body")
+        envelope = replace(run.envelope, root=run.root)
+        journal = carried.journal_of(self._walk, life, self._continued + 1)
+        messages = {"inbox": self._inbox.to_json(), "events": self._events.to_json()}
+        definition: Json = args[2] if len(args) > 2 else definition_to_json(envelope.definition)
+        workflow.continue_as_new(
+            args=[body, envelope_to_json(envelope, body), definition, journal, messages],
+            task_timeout=timedelta(seconds=5),
+        )
 
-    def _output(self, running: Running, output: Json) -> Json:
-        if not running.program.definition.has_output:
-            return output
-        try:
-            return running.interpreter.render(running.program.output, running.frame).value
-        except ExpressionError as error:
-            raise _flow_failure(running, "output", error) from error
+    async def _end(self, ending: Ending) -> Json:
+        await self._budget.close_express()
+        if ending.status == "cancelled":
+            self._error = ending.error
+            self._finish("cancelled")
+            if self._asked_to_cancel:
+                raise asyncio.CancelledError
+            await self._cancel_self()
+        if ending.error is not None:
+            self._fail(ending.error)
+        self._finish("completed")
+        return ending.output
 
     async def _cancel_self(self) -> NoReturn:
         """End as cancelled from within. Temporal knows a cancelled run only by a request from outside, and refuses
         one that a workflow sends to itself, so a local activity sends it."""
-        self._finish("cancelled", None)
         await workflow.execute_local_activity(
             CANCEL_RUN, start_to_close_timeout=timedelta(seconds=10), schedule_to_close_timeout=timedelta(minutes=5)
         )
         await asyncio.get_running_loop().create_future()
         raise AssertionError("a cancelled run went on")
 
-    def _finish(self, status: str, output: Json) -> Json:
+    def _finish(self, status: str) -> None:
         self._status = status
         self._show_progress()
-        return output
 
     def _fail(self, error: ErrorRecord) -> NoReturn:
-        self._status = "timed_out" if error["type"] == "run_timeout" else "failed"
         self._error = error
-        self._show_progress()
+        self._finish("timed_out" if error["type"] == "run_timeout" else "failed")
         raise ApplicationError(str(error["message"]), error, type=str(error["type"]), non_retryable=True)
-
-    def _internal(self, error: BaseException) -> ErrorRecord:
-        return {
-            "type": "internal_error",
-            "message": (
-                f"the engine met {type(error).__name__}: {error}; this is a defect of Orchestrator, not of the flow"
-            ),
-            "attempts": 1,
-            "retryable": False,
-        }
 
     # -- messages ---------------------------------------------------------------------------------------------
 
     @workflow.signal(dynamic=True)
     def on_signal(self, name: str, args: Sequence[RawValue]) -> None:
         """Any signal: kept for the wait of that name. Works before the definition is resolved."""
+        self._gate.progressed()
         try:
             message = self._message(args)
         except ApplicationError as error:
             # Raised from here it would leave the run retrying its workflow task for ever.
             self._inbox.note(name, error.message)
-        else:
-            self._inbox.deliver(name, message)
+            return
+        if name == REPORT:
+            self._children.report(message)
+        elif not name.startswith(RESERVED):
+            self._inbox.deliver(name, message, args[0].payload.ByteSize() if args else 0)
+        elif self._inbox.is_new(message):
+            self._inbox.note(name, self._controlled(name, message))
+
+    def _controlled(self, name: str, message: Json) -> str | None:
+        """Carry out one of our own signals; why not, or None."""
+        match name:
+            case "orchestrator.pause":
+                self._gate.paused = self._status == "running" and not self._asked_to_cancel
+                if self._gate.paused and isinstance(message, dict) and message.get("stop_clock"):
+                    self._clock.stop()
+            case "orchestrator.resume":
+                self._gate.paused = False
+                self._clock.go()
+            case "orchestrator.event":
+                event = as_event(message)
+                return event if isinstance(event, str) else self._events.deliver(event)
+            case _:
+                return "no signal of this name is known: names with a dot are Orchestrator's own"
+        self._show_progress()
+        return None
 
     @workflow.update(dynamic=True)
     def on_update(self, name: str, args: Sequence[RawValue]) -> dict[str, Json]:
         """Decide the task of step ``name`` and learn at once that it was taken."""
+        self._gate.progressed()
         message = self._message(args)
         # Asked again: another message of the same workflow task may have been taken since the validator looked.
         self._refuse(name, message)
@@ -267,26 +291,30 @@ class FlowWorkflow:
     @workflow.query(name="state")
     def state(self, options: dict[str, Any] | None = None) -> dict[str, Json]:
         """Status, vars, records by path, open waits, warnings. ``{"after": n}`` gives the page after record n."""
-        after = int((options or {}).get("after", 0))
-        records = list(self._journal.items())
-        page = records[after : after + PAGE]
-        answer: dict[str, Json] = {
-            "status": self._status if self._status != "running" or not self._waits.all() else "waiting",
-            "steps": {path: _shown(record) for path, record in page},
-            # JSON objects lose their order on the way.
-            "order": [path for path, _ in page],
+        shown: dict[str, Json] = {
+            "status": self._shown_status(),
             "waits": [wait.to_json() for wait in self._waits.all()],
             "warnings": list(self._inbox.refusals),
+            "paused": self._gate.paused,
+            "continued": self._continued,
         }
-        if after + PAGE < len(records):
-            answer["next"] = after + PAGE
         if self._error is not None:
-            answer["error"] = self._error
-        if self._running is not None:
-            definition = self._running.program.definition
-            answer |= {"flow": definition.flow, "version": definition.version, "hash": definition.hash}
-            answer["vars"] = dict(self._running.frame.scope["vars"])
-        return answer
+            shown["error"] = self._error
+        if self._walk is not None:
+            shown |= view.of_run(self._walk.run, self._inbox.refusals)
+        return shown | view.page(self._journal, options)
+
+    @workflow.query(name="journal")
+    def journal(self, options: dict[str, Any] | None = None) -> dict[str, Json]:
+        """Everything a retry takes along, its records page by page; empty where the run never began."""
+        if self._walk is None or self._life is None:
+            return {}
+        return view.journal_page(carried.journal_of(self._walk, self._life, self._continued), options)
+
+    def _shown_status(self) -> str:
+        if self._status != "running":
+            return self._status
+        return "paused" if self._gate.paused else "waiting" if self._waits.all() else "running"
 
     def _decode(self, raw: RawValue) -> Json:
         return workflow.payload_converter().from_payload(raw.payload)
@@ -300,7 +328,7 @@ class FlowWorkflow:
         workflow.set_current_details(f"**{self._status}**: {told}" + (f"\n\nnow at: {now}" if now else ""))
 
     def _waits_changed(self) -> None:
-        if self._running is None or not self._running.envelope.search_attributes:
+        if self._walk is None or not self._walk.run.envelope.search_attributes:
             return
         people = [wait for wait in self._waits.all() if wait.kind == "human-task"]
         status = STATUS.value_set("waiting" if people else "running")
@@ -341,23 +369,11 @@ def _unresolved(error: ActivityError | ApplicationError) -> ErrorRecord:
     return {"type": "unavailable", "message": message, "attempts": 1, "retryable": False}
 
 
-def _flow_failure(running: Running, key: str, error: ExpressionError) -> StepFailed:
-    definition = running.program.definition
-    return StepFailed(
-        {
-            "type": "expression_error",
-            "message": f"`{key}` of flow '{definition.flow}': {error}",
-            "attempts": 1,
-            "retryable": False,
-            "source": definition.file,
-        }
-    )
-
-
-def _shown(record: dict[str, Json]) -> dict[str, Json]:
-    output = record.get("output")
-    if isinstance(output, str | dict | list):
-        size = workflow.payload_converter().to_payload(output).ByteSize()
-        if size > SHOWN_OUTPUT:
-            return {key: value for key, value in record.items() if key != "output"} | {"output_bytes": size}
-    return record
+def _set_vars(walk: Interpreter) -> None:
+    """The start values of vars; one may name those above it."""
+    scope = walk.run.frame.scope
+    try:
+        for name, value in walk.program.vars.items():
+            scope["vars"][name] = value.render(scope, walk.run.meter).value
+    except ExpressionError as error:
+        raise flow_failure(walk.program.definition, "vars", error) from error

@@ -1,0 +1,201 @@
+"""``for-each``: one pass per item, one after the other or several at once, results in item order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from orchestrator.engine.activities import Outcome
+from orchestrator.engine.failures import ErrorRecord, StepFailed, error_record
+from orchestrator.engine.frame import Frame
+from orchestrator.engine.run import Walk
+from orchestrator.engine.together import run_all
+from orchestrator.expressions import Expression
+from orchestrator.spec.definition import Json, Node
+
+MOST_ITEMS = 1_000_000
+MOST_AT_ONCE = 200
+"""ENGINE §3."""
+MOST_FAILED_KEPT = 100
+
+
+class Each:
+    """The passes of one ``for-each``. What is done stands in its state, so that it goes on after continue-as-new."""
+
+    def __init__(self, walk: Walk, node: Node, frame: Frame, path: str, part: dict[str, Json] | None = None) -> None:
+        self._walk = walk
+        self._node = node
+        self._frame = frame
+        self._path = path
+        self._state = walk.run.journal.state(path)
+        self._config: dict[str, Json] = walk.render(walk.program.code(node).config, node, frame).value
+        self._concurrency = min(int((part or self._config).get("concurrency", 1)), MOST_AT_ONCE)
+        self.items = self._items() if part is None else part["items"]
+        self._first: int = 0 if part is None else part["first"]
+        self._count = len(self.items) if part is None else part["total"]
+        self._state.setdefault("low", self._first)
+        self._state.setdefault("total", self._first + len(self.items))
+        self._tolerated = _tolerance(self._config.get("tolerate", 0), self._count, node, path)
+
+    async def run(self) -> None:
+        """Run what is not done yet. Raises the StepFailed of the pass that was one too many."""
+        todo = self._todo()
+        if self._concurrency == 1:
+            for index in todo:
+                await self._pass(index)
+            return
+
+        async def work() -> None:
+            for index in todo:
+                await self._pass(index)
+
+        width = min(self._concurrency, len(self.items))
+        await run_all([work() for _ in range(width)], stops=lambda error: True)
+
+    def collected(self) -> dict[str, Json]:
+        """Outputs and errors of a part, for the run that puts the parts together."""
+        outputs = self._state.get("outputs", {})
+        wanted = range(self._first, self._state["total"]) if self._config.get("collect") != "none" else ()
+        return {
+            "outputs": [outputs.get(str(index)) for index in wanted],
+            "errors": sorted(self._state.get("errors", []), key=_index),
+        }
+
+    def outcome(self) -> Outcome:
+        """Outputs in item order and the tolerated errors."""
+        errors = sorted(self._state.get("errors", []), key=_index)
+        extra: dict[str, Json] = {"errors": errors}
+        if self._config.get("collect") == "none":
+            return Outcome(None, extra)
+        outputs = self._state.get("outputs", {})
+        last = max((int(index) for index in outputs), default=-1)
+        failed = max((error["index"] for error in errors), default=-1)
+        return Outcome([outputs.get(str(index)) for index in range(max(last, failed) + 1)], extra)
+
+    def _todo(self) -> Iterator[int]:
+        """Indexes still to run. Asked for one by one, so that ``until`` ends it for all workers at once."""
+        state = self._state
+        again = sorted(state.get("again", []))
+        beyond = set(state.setdefault("beyond", []))
+        for index in again:
+            yield index
+        for index in range(state["low"], state["total"]):
+            if state.get("stopped"):
+                return
+            if index not in beyond:
+                yield index
+
+    async def _pass(self, index: int) -> None:
+        item = self.items[index - self._first]
+        names = {self._config.get("as", "item"): item, "loop": self._loop(index)}
+        inner = self._frame.in_pass(f"{self._path}[{index}]/", names)
+        failed = False
+        try:
+            output = await self._walk.run_list(self._node.lists["steps"], inner)
+        except StepFailed as failure:
+            self._tolerate(index, item, failure.error)
+            failed = True
+        else:
+            if self._config.get("collect") != "none":
+                self._state.setdefault("outputs", {})[str(index)] = output
+            if self._concurrency == 1:
+                self._state["previous"] = output
+        self._done(index)
+        self._look_for_end(inner)
+        self._fold(inner, failed)
+
+    def _fold(self, inner: Frame, failed: bool) -> None:
+        """A failed pass keeps its records, so that a retry of the run goes on inside it, as long as these are few."""
+        if failed and len(self._state["errors"]) <= MOST_FAILED_KEPT:
+            return
+        code = self._walk.program.code(self._node)
+        if code.folds or not self._walk.run.compensations.owes(inner.prefix):
+            self._walk.run.journal.fold(self._path, inner.prefix)
+
+    def _tolerate(self, index: int, item: Json, error: ErrorRecord) -> None:
+        errors = self._state.setdefault("errors", [])
+        errors.append({"index": index, "item": item, "error": error})
+        if len(errors) > self._tolerated:
+            told = sorted(errors, key=_index)
+            raise StepFailed(error | ({"errors": [one["error"] for one in told]} if len(told) > 1 else {}))
+        self._walk.run.warnings.append(f"item {index} of '{self._node.id}' failed and was tolerated: {error['type']}")
+
+    def _done(self, index: int) -> None:
+        """``low`` is where everything before is done; what is done beyond it is few."""
+        state = self._state
+        if index < state["low"]:
+            state["again"].remove(index)
+            return
+        state["beyond"].append(index)
+        while state["low"] in state["beyond"]:
+            state["beyond"].remove(state["low"])
+            state["low"] += 1
+
+    def _look_for_end(self, inner: Frame) -> None:
+        until = self._walk.program.code(self._node).fields.get("until")
+        if until is not None and self._walk.holds(until, self._node, inner):
+            self._state["stopped"] = True
+
+    def _loop(self, index: int) -> dict[str, Json]:
+        loop: dict[str, Json] = {"index": index, "count": self._count, "first": index == 0}
+        if self._concurrency == 1 and index > 0:
+            loop["previous"] = self._state.get("previous")
+        if "loop" in self._frame.names:
+            loop["parent"] = self._frame.names["loop"]
+        return loop
+
+    def _items(self) -> list[Json]:
+        if "items" in self._state:
+            kept: list[Json] = self._state["items"]
+            return kept
+        expression = self._walk.program.code(self._node).fields.get("items")
+        if expression is None:
+            given = self._config["items"]
+        else:
+            given = self._walk.evaluate(expression, self._node, self._frame)
+        items = _as_list(given, self._node, self._path)
+        size = self._config.get("batch_size")
+        if size:
+            items = [items[start : start + int(size)] for start in range(0, len(items), int(size))]
+        if expression is not None and not _is_stable(expression):
+            self._state["items"] = items
+        return items
+
+
+def _index(error: dict[str, Any]) -> int:
+    return int(error["index"])
+
+
+def _is_stable(expression: Expression) -> bool:
+    """Whether evaluating it again later gives the same: then its value need not be kept."""
+    changing = any(reference.root == "vars" for reference in expression.references)
+    return not changing and "now" not in expression.source and "uuid" not in expression.source
+
+
+def _as_list(given: Json, node: Node, path: str) -> list[Json]:
+    if isinstance(given, dict):
+        # JSON objects have no order of their own: by key, so that it is the same for every reader.
+        given = [{"key": key, "value": given[key]} for key in sorted(given)]
+    elif isinstance(given, int) and not isinstance(given, bool) and given >= 0:
+        given = range(given) if given <= MOST_ITEMS else given
+    if not isinstance(given, list | range):
+        shown = "null" if given is None else f"{type(given).__name__} {str(given)[:80]!r}"
+        message = f"`items` of '{node.id}' gave {shown}; it takes a list, an object or a number up to {MOST_ITEMS}"
+        raise StepFailed(error_record(node, path, "invalid_items", message))
+    if len(given) > MOST_ITEMS:
+        message = f"`items` of '{node.id}' has {len(given)} items; a for-each takes {MOST_ITEMS}"
+        raise StepFailed(error_record(node, path, "invalid_items", message))
+    return list(given)
+
+
+def _tolerance(given: Json, total: int, node: Node, path: str) -> float:
+    """How many passes may fail."""
+    if given == "all":
+        return float("inf")
+    try:
+        if isinstance(given, str) and given.endswith("%"):
+            return total * float(given[:-1]) / 100
+        return float(given)
+    except (TypeError, ValueError) as error:
+        message = f"`tolerate` gave {given!r}; it takes a number, a share such as 10%, or all"
+        raise StepFailed(error_record(node, path, "invalid_config", message)) from error

@@ -1,0 +1,67 @@
+"""Where new work stands before it begins: the gate is closed while the run is paused or about to continue as new."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from contextvars import ContextVar
+from typing import Any, TypeVar
+
+from temporalio import workflow
+
+from orchestrator.engine.together import outlast
+from orchestrator.spec.definition import CONTINUE_AFTER
+
+T = TypeVar("T")
+
+_CLEANING: ContextVar[bool] = ContextVar("orchestrator_cleaning", default=False)
+"""Set inside clean-up that must not be held back or cut off."""
+
+
+class Gate:
+    """Counts what begins. ``draining`` means: what runs may end, nothing new begins, then the run continues as new
+    (ENGINE §2)."""
+
+    def __init__(self) -> None:
+        self.continue_after = CONTINUE_AFTER
+        self.paused = False
+        self.draining = False
+        self._begun = 0
+
+    def is_open(self) -> bool:
+        """Whether work may begin now. Looks first whether the history has grown long enough."""
+        if self._begun and not self.draining:
+            self.draining = self._is_long()
+        return not (self.paused or self.draining) or _CLEANING.get()
+
+    async def enter(self) -> None:
+        """Wait until work may begin, and count it. After a drain that never happens: the run goes on elsewhere."""
+        if not self.is_open():
+            await workflow.wait_condition(lambda: not (self.paused or self.draining))
+        self._begun += 1
+
+    def progressed(self) -> None:
+        """Something else than a step has made the history longer, such as a signal."""
+        self._begun += 1
+        self.is_open()
+
+    def reopen(self) -> None:
+        """Give up a drain: the run is being cancelled, and a cancellation does not outlive continue-as-new."""
+        self.draining = False
+        self._begun = 0
+
+    def _is_long(self) -> bool:
+        info = workflow.info()
+        return info.get_current_history_length() >= self.continue_after or info.is_continue_as_new_suggested()
+
+
+async def shielded(work: Coroutine[Any, Any, T], *, urgent: bool = True) -> T:
+    """Clean-up to its end: cancelling the caller is raised only afterwards. ``urgent``: neither a pause nor a drain
+    holds it back, because it could not be taken up again."""
+    token = _CLEANING.set(urgent)
+    try:
+        task = asyncio.create_task(work)
+    finally:
+        _CLEANING.reset(token)
+    await outlast([task])
+    return task.result()

@@ -1,0 +1,184 @@
+"""The life of a run: the walk under its deadline, then what has to be undone, the fallback, ``finally``, the report to
+a parent. Cancelling, pausing and continuing as new act on it from outside."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from temporalio.exceptions import is_cancelled_exception
+
+from orchestrator.engine.children import report_to
+from orchestrator.engine.failures import ErrorRecord, RunEnded, StepFailed, flow_failure
+from orchestrator.engine.frame import Frame
+from orchestrator.engine.interpreter import Interpreter
+from orchestrator.engine.saga import undo
+from orchestrator.engine.slices import run_slice
+from orchestrator.engine.together import CLEANED_UP_AFTER, settle
+from orchestrator.expressions import ExpressionError
+from orchestrator.spec.definition import Definition, Json, Node
+
+STAGES = ("compensate", "fallback", "finally", "report")
+
+
+@dataclass(slots=True)
+class Ending:
+    """How the walk ended, and how far the clean-up after it has come."""
+
+    status: str
+    """``completed``, ``failed``, ``cancelled`` or ``timed_out``."""
+    output: Json = None
+    error: ErrorRecord | None = None
+    stage: str = STAGES[0]
+
+    def to_json(self) -> dict[str, Json]:
+        """What continue-as-new carries on."""
+        return {"status": self.status, "output": self.output, "error": self.error, "stage": self.stage}
+
+
+class Life:
+    """One run from its first step to its end."""
+
+    def __init__(self, walk: Interpreter) -> None:
+        self._walk = walk
+        self._run = walk.run
+        self._walking: asyncio.Task[Json] | None = None
+        self._cancelled = False
+        self.deadline: int | None = None
+        self.ending: Ending | None = None
+
+    @property
+    def _definition(self) -> Definition:
+        return self._walk.program.definition
+
+    def cancel(self) -> None:
+        """The run is to stop: a pause ends, nothing new begins, and what has begun is stopped."""
+        self._cancelled = True
+        self._run.gate.paused = False
+        self._run.clock.go()
+        if self._walking is not None and self.ending is None:
+            self._run.gate.reopen()
+            self._walking.cancel()
+
+    async def live(self) -> Ending:
+        """Everything. What went wrong is in the answer, not raised."""
+        if self.ending is None:
+            self.ending = await self._walked()
+        await self._wind_down(self.ending)
+        return self.ending
+
+    # -- the walk ---------------------------------------------------------------------------------------------
+
+    async def _walked(self) -> Ending:
+        self._walking = asyncio.create_task(self._work())
+        if self._cancelled:
+            self._walking.cancel()
+        limit = self._definition.timeout
+        if limit is not None and self.deadline is None and self._run.envelope.slice is None:
+            self.deadline = self._run.clock.after(limit)
+        if self.deadline is not None and not await self._run.clock.first(
+            self._walking, self.deadline, "timeout of the run"
+        ):
+            self._run.gate.reopen()
+            await settle([self._walking])
+            await self._run.strays.stop()
+            return Ending("timed_out", error=_run_timeout(limit or 0.0))
+        try:
+            return await self._walked_to_end(self._walking)
+        finally:
+            self._walking = None
+
+    async def _walked_to_end(self, walking: asyncio.Task[Json]) -> Ending:
+        try:
+            return Ending("completed", await walking)
+        except RunEnded as ended:
+            await self._run.strays.stop()
+            return Ending(ended.status, ended.output)
+        except StepFailed as failure:
+            await self._run.strays.stop()
+            status = "cancelled" if failure.error["type"] == "cancelled" else "failed"
+            return Ending(status, error=failure.error)
+        except CLEANED_UP_AFTER as error:
+            await self._run.strays.stop()
+            if is_cancelled_exception(error):
+                return Ending("cancelled")
+            # ENGINE §3: a bare exception would leave the run retrying its workflow task for ever.
+            return Ending("failed", error=internal_error(error))
+
+    async def _work(self) -> Json:
+        if self._run.envelope.slice is not None:
+            return await run_slice(self._walk, self._run.envelope.slice)
+        output = await self._walk.run_list(self._definition.steps, self._run.frame)
+        for error in await self._run.strays.finish():
+            self._run.warnings.append(f"a branch that was left to finish failed: {error}")
+        if not self._definition.has_output:
+            return output
+        try:
+            return self._walk.program.output.render(self._run.frame.scope, self._run.meter).value
+        except ExpressionError as error:
+            raise flow_failure(self._definition, "output", error) from error
+
+    # -- after it ---------------------------------------------------------------------------------------------
+
+    async def _wind_down(self, ending: Ending) -> None:
+        """Compensations, then ``fallback``, then ``finally`` (FLOW_FORMAT §6). None hides the original error."""
+        for stage in STAGES[STAGES.index(ending.stage) :]:
+            ending.stage = stage
+            match stage:
+                case "compensate":
+                    await self._compensate(ending)
+                case "fallback" if ending.status in ("failed", "timed_out"):
+                    await self._handler(ending, "fallback")
+                case "finally":
+                    await self._handler(ending, "finally")
+                case "report":
+                    await self._report(ending)
+                case _:
+                    pass
+
+    async def _compensate(self, ending: Ending) -> None:
+        if ending.status == "completed":
+            return
+        await undo(self._walk, ending.error)
+        done = self._run.compensations.undone
+        if ending.error is not None and done:
+            ending.error["compensations"] = list(done)
+
+    async def _handler(self, ending: Ending, name: str) -> None:
+        nodes: Sequence[Node] = self._definition.handlers.get(name, ())
+        if not nodes or self._run.envelope.slice is not None:
+            return
+        root = self._run.frame
+        frame = Frame(root.scope | {"error": ending.error}, root.steps, f"#{name}/")
+        try:
+            await self._walk.run_list(nodes, frame)
+        except StepFailed as failure:
+            if ending.error is not None:
+                ending.error.setdefault("errors", []).append(failure.error)
+            elif ending.status == "completed":
+                ending.status, ending.error, ending.output = "failed", failure.error, None
+        except RunEnded:
+            self._run.warnings.append(f"`return` in `{name}` ended it: the run was over already")
+
+    async def _report(self, ending: Ending) -> None:
+        parent = self._run.envelope.parent
+        if parent is not None and parent.get("wait"):
+            await report_to(parent, ending.status, ending.output, ending.error)
+
+
+def _run_timeout(limit: float) -> ErrorRecord:
+    message = f"the run took longer than its timeout of {limit:g}s, waits included"
+    return {"type": "run_timeout", "message": message, "attempts": 1, "retryable": False}
+
+
+def internal_error(error: BaseException) -> ErrorRecord:
+    """What the engine did not expect, told as a failure of the run."""
+    return {
+        "type": "internal_error",
+        "message": (
+            f"the engine met {type(error).__name__}: {error}; this is a defect of Orchestrator, not of the flow"
+        ),
+        "attempts": 1,
+        "retryable": False,
+    }

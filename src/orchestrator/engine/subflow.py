@@ -1,0 +1,127 @@
+"""The ``flow`` step: another flow as a child run, waited for or detached."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from temporalio import workflow
+from temporalio.common import RetryPolicy
+from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
+
+from orchestrator.engine.activities import Outcome
+from orchestrator.engine.children import Launch, Report
+from orchestrator.engine.failures import ErrorRecord, StepFailed, error_record
+from orchestrator.engine.frame import Frame
+from orchestrator.engine.journal import State
+from orchestrator.engine.run import Walk
+from orchestrator.spec.backoff import next_delay
+from orchestrator.spec.call import RESOLVE_CHILD
+from orchestrator.spec.definition import Json, Node, definition_from_json
+
+DEEPEST = 10
+"""Runs above a run."""
+
+
+async def flow(walk: Walk, node: Node, frame: Frame, path: str) -> Outcome:
+    """Start the flow, again as long as the step's ``retry`` says so, and take its output."""
+    state = walk.run.journal.state(path)
+    while True:
+        if "retry_at" in state:
+            await walk.run.clock.until(state["retry_at"], f"retry of {node.id}")
+            state.pop("retry_at")
+        try:
+            return await _once(walk, node, frame, path, state)
+        except StepFailed as failure:
+            attempt: int = state.setdefault("attempt", 1)
+            failure.error["attempts"] = attempt
+            delay = _delay(node, failure.error, attempt)
+            if delay is None:
+                raise
+            state.pop("child", None)
+            state.update(attempt=attempt + 1, retry_at=walk.run.clock.after(delay))
+
+
+def _delay(node: Node, error: ErrorRecord, attempt: int) -> float | None:
+    chance = workflow.random().random() if node.retry is not None and node.retry.jitter else 0.0
+    return next_delay(node.retry, error, attempt, retry_after=None, seconds_left=None, chance=chance)
+
+
+async def _once(walk: Walk, node: Node, frame: Frame, path: str, state: State) -> Outcome:
+    waits = node.config.get("wait", True) is not False
+    if "child" not in state:
+        await walk.run.children.start(await _launch(walk, node, frame, path, state, waits), state)
+    child: str = state["child"]
+    if not waits:
+        return Outcome({"run_id": child})
+    report = await walk.run.children.result(child)
+    if report["status"] == "completed":
+        return Outcome(report.get("output"), {"run_id": child})
+    raise StepFailed(_failure(node, path, child, report))
+
+
+async def _launch(walk: Walk, node: Node, frame: Frame, path: str, state: State, waits: bool) -> Launch:
+    run = walk.run
+    if run.envelope.depth >= DEEPEST:
+        message = f"'{node.id}' would be the {DEEPEST + 1}th run inside another: does the flow start itself for ever?"
+        raise StepFailed(error_record(node, path, "too_deep", message))
+    config = walk.render(walk.program.code(node).config, node, frame).value
+    parent: dict[str, Json] = {
+        "run": workflow.info().workflow_id,
+        "flow": run.envelope.definition.flow,
+        "step": node.id,
+        "path": path,
+        "root": run.root,
+        "depth": run.envelope.depth,
+        "wait": waits,
+    }
+    version = config.get("version")
+    wanted = [config["flow"], None if version is None else str(version), config.get("inputs") or {}, parent]
+    envelope, definition = await _resolve(walk, node, path, wanted)
+    attempt, generation = state.get("attempt", 1), run.journal.generation(path)
+    suffix = (f"~{attempt}" if attempt > 1 else "") + (f"#{generation}" if generation > 1 else "")
+    return Launch(
+        id=f"{run.root}:{path}{suffix}",
+        definition=definition_from_json(definition),
+        args=[config.get("inputs") or {}, envelope, definition],
+        trigger="flow",
+        summary=node.name or path,
+        search_attributes=run.envelope.search_attributes,
+    )
+
+
+async def _resolve(walk: Walk, node: Node, path: str, wanted: list[Json]) -> list[dict[str, Json]]:
+    await walk.run.budget.admit(0)
+    try:
+        resolved: list[dict[str, Json]] = await workflow.execute_local_activity(
+            RESOLVE_CHILD,
+            args=wanted,
+            start_to_close_timeout=timedelta(seconds=10),
+            schedule_to_close_timeout=timedelta(minutes=5),
+            retry_policy=RetryPolicy(maximum_interval=timedelta(seconds=10)),
+        )
+    except (ActivityError, ApplicationError) as error:
+        if is_cancelled_exception(error):
+            raise
+        cause = error.cause if isinstance(error, ActivityError) else error
+        kind = cause.type if isinstance(cause, ApplicationError) and cause.type else "unavailable"
+        told = cause.message if isinstance(cause, ApplicationError) else f"flow '{wanted[0]}' could not be resolved"
+        raise StepFailed(error_record(node, path, kind, told)) from error
+    finally:
+        walk.run.budget.release()
+    return resolved
+
+
+def _failure(node: Node, path: str, child: str, report: Report) -> ErrorRecord:
+    cause = report.get("error") or {}
+    kind = str(cause.get("type") or report["status"])
+    told = cause.get("message") or f"it was {report['status']}"
+    return error_record(
+        node,
+        path,
+        kind,
+        f"run '{child}': {told}",
+        cause=cause or None,
+        status=cause.get("status"),
+        data=cause.get("data"),
+        retryable=bool(cause.get("retryable")),
+    )

@@ -1,0 +1,171 @@
+"""The steps that are nothing but waiting: ``wait`` and ``wait-for-event``."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+
+from orchestrator.engine.activities import Outcome
+from orchestrator.engine.clock import now_text
+from orchestrator.engine.events import Event, matches_type, member
+from orchestrator.engine.failures import StepFailed, error_record
+from orchestrator.engine.frame import Frame
+from orchestrator.engine.inbox import Receiver, new_future
+from orchestrator.engine.run import Walk
+from orchestrator.engine.waits import Wait
+from orchestrator.expressions import ExpressionError
+from orchestrator.spec.base import parse_duration
+from orchestrator.spec.definition import Json, Node
+
+
+async def wait(walk: Walk, node: Node, frame: Frame, path: str) -> Outcome:
+    """Wait for a length of time or until an instant; what has passed is over at once."""
+    run = walk.run
+    state = run.journal.state(path)
+    if "until" not in state:
+        config = walk.render(walk.program.code(node).config, node, frame).value
+        state["until"] = _instant(walk, node, path, config)
+    with run.waits.open(Wait(path, node.id, "wait", run.clock.text(state["until"]))):
+        await run.clock.until(state["until"], node.name or path)
+    return Outcome(None)
+
+
+def _instant(walk: Walk, node: Node, path: str, config: dict[str, Json]) -> int:
+    try:
+        if "duration" in config:
+            return walk.run.clock.after(parse_duration(config["duration"]))
+        moment = datetime.fromisoformat(str(config["until"]))
+        if moment.tzinfo is None:
+            raise ValueError(f"{config['until']!r} has no time zone; write for example 2026-01-31T09:00:00+09:00")
+    except (ValueError, OverflowError) as error:
+        raise StepFailed(error_record(node, path, "invalid_config", str(error))) from error
+    return walk.run.clock.at(moment)
+
+
+async def wait_for_event(walk: Walk, node: Node, frame: Frame, path: str) -> Outcome:
+    """Wait for an event or a signal that correlates, until the timeout."""
+    listening = _Listening(walk, node, frame, path)
+    run = walk.run
+    if listening.state.setdefault("until", None) is None and node.config.get("timeout") is not None:
+        listening.state["until"] = run.clock.after(node.config["timeout"])
+    until = listening.state["until"]
+    shown = None if until is None else run.clock.text(until)
+    with run.waits.open(Wait(path, node.id, "event", shown)), listening.opened():
+        if until is None:
+            await listening.done
+        else:
+            await run.clock.first(listening.done, until, f"timeout of {node.id}")
+    if listening.is_full():
+        return Outcome(listening.output())
+    if node.config.get("on_timeout") == "continue":
+        return Outcome({"timed_out": True, "event": None, "events": listening.taken})
+    awaited = node.config.get("signal") or ", ".join(listening.types)
+    message = f"'{node.id}' waited for {awaited} until {shown}, and none came that correlates"
+    raise StepFailed(error_record(node, path, "deadline_exceeded", message))
+
+
+class _Listening:
+    """One wait while it is open. What was taken stands in its state, so that it survives continue-as-new."""
+
+    def __init__(self, walk: Walk, node: Node, frame: Frame, path: str) -> None:
+        self._walk = walk
+        self._node = node
+        self._path = path
+        self._frame = frame
+        self.state = walk.run.journal.state(path)
+        self.taken: dict[str, Event] = self.state.setdefault("taken", {})
+        self.done = new_future()
+        wanted = walk.render(walk.program.code(node).config, node, frame).value
+        given = wanted.get("event", ())
+        self.types: tuple[str, ...] = (given,) if isinstance(given, str) else tuple(given)
+        self._correlate: dict[str, Json] = wanted.get("correlate") or {}
+
+    def is_full(self) -> bool:
+        """Whether everything has come."""
+        if self._node.config.get("mode") == "all":
+            return all(kind in self.taken for kind in self.types)
+        return bool(self.taken)
+
+    def output(self) -> dict[str, Json]:
+        """The step's output."""
+        return {"timed_out": False, "event": self.state["last"], "events": self.taken}
+
+    @contextlib.contextmanager
+    def opened(self) -> Iterator[None]:
+        """Listen while the context is open."""
+        run = self._walk.run
+        signal = self._node.config.get("signal")
+        self._settle()
+        if not self.is_full() and self._node.config.get("include_trigger"):
+            self._offer(_trigger_event(run.envelope.trigger))
+        if signal is not None:
+            run.inbox.open(signal, self._path, Receiver(self._refuse, self._take, self.is_full, keeps=True))
+        else:
+            run.events.listen(self._node, self._path, self._offer)
+        try:
+            yield
+        finally:
+            if signal is not None:
+                run.inbox.close(signal, self._path)
+            else:
+                run.events.close(self._path)
+
+    def _offer(self, event: Event) -> bool:
+        if self.is_full() or not matches_type(self.types, event["type"]) or not self._correlates(event):
+            return False
+        kind = event["type"]
+        if self._node.config.get("mode") == "all":
+            kind = next(one for one in self.types if matches_type((one,), event["type"]))
+            if kind in self.taken:
+                return False
+        self._keep(kind, event)
+        return True
+
+    def _refuse(self, message: Json) -> str | None:
+        if self.is_full():
+            return f"'{self._node.id}' has what it waited for"
+        event = _signal_event(str(self._node.config["signal"]), message)
+        return None if self._correlates(event) else f"it does not correlate with what '{self._node.id}' waits for"
+
+    def _take(self, message: Json) -> None:
+        name = str(self._node.config["signal"])
+        self._keep(name, _signal_event(name, message) | {"time": now_text()})
+
+    def _keep(self, kind: str, event: Event) -> None:
+        self.taken[kind] = event
+        self.state["last"] = event
+        self._settle()
+
+    def _settle(self) -> None:
+        if self.is_full() and not self.done.done():
+            self.done.set_result(None)
+
+    def _correlates(self, event: Event) -> bool:
+        if any(member(event, dotted) != value for dotted, value in self._correlate.items()):
+            return False
+        condition = self._walk.program.code(self._node).fields.get("if")
+        if condition is None:
+            return True
+        try:
+            return condition.evaluate_bool(self._frame.scope | {"event": event}, self._walk.run.meter)
+        except ExpressionError as error:
+            # Asked while a message is handled, where a failure would stick the run.
+            self._walk.run.inbox.note(self._node.id, f"its `if` could not be evaluated: {error}")
+            return False
+
+
+def _signal_event(name: str, message: Json) -> Event:
+    given: Any = message.get("signal_id") if isinstance(message, dict) else None
+    return {"id": given, "type": name, "time": None, "data": message}
+
+
+def _trigger_event(trigger: dict[str, Json]) -> Event:
+    told = trigger.get("event") if isinstance(trigger.get("event"), dict) else {}
+    return {
+        "id": trigger.get("id"),
+        "type": trigger.get("type"),
+        "time": trigger.get("time"),
+        "data": trigger.get("body"),
+    } | (told or {})
