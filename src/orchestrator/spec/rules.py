@@ -45,15 +45,14 @@ def _event(placed: Placed, findings: Findings) -> None:
         return
     path = placed.config_paths["correlate"]
     for key in correlate:
-        member = key.partition(".")[0].partition("[")[0].strip()
-        if not member or key.strip().endswith("."):
-            findings.error(
-                (*path, key), f"`{key}` names no member of an event", "for example `data.order_id`", key=True
-            )
-        elif member not in EVENT:
-            near = suggestion(member, EVENT)
+        first, *rest = key.split(".")
+        if not all(part.strip() and not set(part) & set("[]'\"{}") for part in (first, *rest)):
+            hint = "names joined by dots, for example `data.order_id`"
+            findings.error((*path, key), f"`{key}` names no member of an event", hint, key=True)
+        elif first not in EVENT:
+            near = suggestion(first, EVENT)
             hint = near if near and near.startswith("did") else f"what was sent with it is under `data`: `data.{key}`"
-            findings.error((*path, key), f"an event has no `{member}`", hint, key=True)
+            findings.error((*path, key), f"an event has no `{first}`", hint, key=True)
 
 
 def _numbered(value: Json, path: Path) -> Iterator[tuple[Path, Json]]:

@@ -27,8 +27,9 @@ BAD = {
     "a blank event in a list": ("- {type: wait-for-event, config: {event: [paid, '']}}", "4:51: the event has no name"),
     "a member no event has": ("- {type: wait-for-event, config: {event: paid, correlate: {orderid: '{{ inputs.n }}'}}}", "4:62: an event has no `orderid` (what was sent with it is under `data`: `data.orderid`)"),
     "a misspelled member": ("- {type: wait-for-event, config: {event: paid, correlate: {dta.orderid: 1}}}", "an event has no `dta` (did you mean `data`?)"),
-    "no member": ("- {type: wait-for-event, config: {event: paid, correlate: {'': 1}}}", "`` names no member of an event (for example `data.order_id`)"),
+    "no member": ("- {type: wait-for-event, config: {event: paid, correlate: {'': 1}}}", "`` names no member of an event (names joined by dots, for example `data.order_id`)"),
     "half a member": ("- {type: wait-for-event, config: {event: paid, correlate: {'data.': 1}}}", "`data.` names no member of an event"),
+    "a member in brackets": ("- {type: wait-for-event, config: {event: paid, correlate: {\"data['id']\": 1}}}", "`data['id']` names no member of an event"),
     "a signal that decides a task": ("- {id: ok, type: human-task, config: {assignee: x}}\n- {type: wait-for-event, config: {signal: ok}}", "5:45: the signal `ok` is the name under which the human task at line 4 is decided"),
     "items that are true": (f"- {{type: for-each, config: {{items: true, steps: [{WAIT}]}}}}", "4:38: `items` is true, which has no elements (give a list, an object, or how many passes there are)"),
     "items that are nothing": (f"- {{type: for-each, config: {{items: null, steps: [{WAIT}]}}}}", "`items` is nothing"),
@@ -64,7 +65,7 @@ def test_what_could_never_work_is_refused_with_the_cure(problems: Any, steps: st
 @pytest.mark.parametrize(
     "steps",
     [
-        "- {type: wait-for-event, config: {event: '{{ inputs.who }}', correlate: {data.order.id: 1, type: x, \"data['x']\": 2}}}",
+        "- {type: wait-for-event, config: {event: '{{ inputs.who }}', correlate: {data.order.id: 1, type: x}}}",
         "- {type: wait-for-event, config: {event: [paid, refused], mode: all}}",
         "- {id: a, type: human-task, config: {assignee: x}}\n- {type: wait-for-event, config: {signal: b}}",
         f"- {{type: for-each, config: {{items: 0, steps: [{WAIT}]}}}}",
