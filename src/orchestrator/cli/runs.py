@@ -1,4 +1,4 @@
-"""Verbs about runs: run, runs list, runs show, runs cancel."""
+"""Verbs about runs: run, runs list, runs show. Those that act on one are in ``control.py``."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Json = Any
 AsJson = Annotated[bool, typer.Option("--json", help="Write the result as JSON.")]
 RunId = Annotated[str, typer.Argument(metavar="RUN", help="The run's id.")]
 
-runs_app = typer.Typer(no_args_is_help=True, help="Look at runs and end them.")
+runs_app = typer.Typer(no_args_is_help=True, help="Look at runs, end and hold them, go on from them.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +108,7 @@ async def _run_flow(settings: Settings, target: str, inputs: dict[str, Json], or
             until=order.until,
         )
         if order.wait:
-            await _watch(started, order)
+            await watch(started, order)
         elif order.as_json:
             show_json({"run_id": started.id, "flow": started.flow, "version": started.version})
         else:
@@ -125,7 +125,7 @@ async def _version_of(parts: Parts, target: str) -> FlowVersion:
     return await parts.store.flows.version(published.flow, published.version)
 
 
-async def _watch(started: Run, order: Order) -> None:
+async def watch(started: Run, order: Order) -> None:
     """Show the run on stderr until it is over, then its result on stdout. Exit code 1 unless it completed."""
     say(f"run {started.id} of flow {started.flow} {started.version}")
     shown: dict[str, None] = {}
@@ -205,11 +205,17 @@ def show_run(context: typer.Context, run_id: RunId, as_json: AsJson = False) -> 
 
 async def _show(settings: Settings, run_id: str, as_json: bool) -> None:
     async with connected(settings) as parts:
+        info = await parts.client.run(run_id).info()
+        following = await parts.client.next_of(info)
         state = await parts.client.run(run_id).state()
     if as_json:
         show_json(state)
         return
     show(f"{run_id}: flow {state.get('flow', '?')} {state.get('version', '')}, {state['status']}")
+    if info.retry_of:
+        show(f"goes on from {info.retry_of}")
+    if following:
+        show(f"goes on as {following.id}, which is {following.status}")
     show_table(
         ("STEP", "TYPE", "STATUS", "TIME", "ATTEMPTS"),
         (
@@ -217,26 +223,12 @@ async def _show(settings: Settings, run_id: str, as_json: bool) -> None:
             for path, record in state["steps"].items()
         ),
     )
+    for undone in state.get("compensations", ()):
+        show(f"compensation of {undone['path']}: {undone['status']}")
     for wait in state["waits"]:
         show(f"waiting at {wait['path']}{_how_to_answer(wait)}")
     if "error" in state:
         show(f"error: {state['error']['type']}: {state['error']['message']}")
-
-
-@runs_app.command("cancel")
-def cancel_run(
-    context: typer.Context,
-    run_id: RunId,
-    reason: Annotated[str | None, typer.Option("--reason", help="Why; kept with the run.")] = None,
-) -> None:
-    """Ask a run to stop; what it promised to clean up is cleaned up first."""
-    run(_cancel(context.obj, run_id, reason))
-    show(f"{run_id}: cancellation requested")
-
-
-async def _cancel(settings: Settings, run_id: str, reason: str | None) -> None:
-    async with connected(settings) as parts:
-        await parts.client.run(run_id).cancel(reason)
 
 
 def add_to(app: typer.Typer) -> None:

@@ -62,6 +62,9 @@ class Ready:
     body: Json
     envelope: Envelope
     journal: dict[str, Json]
+    """Empty where the old run had recorded nothing."""
+    messages: dict[str, Json] | None = None
+    """Signals and events that the old run had not used."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +152,9 @@ class Again:
             left=carried.left,
             pinned=carried.pinned,
         )
-        return Ready(plan, old.body, envelope, carried.journal)
+        journal = dict(carried.journal)
+        messages = journal.pop("messages", None)
+        return Ready(plan, old.body, envelope, journal if journal["records"] else {}, messages)
 
     async def _old(self, run_id: str, done: str | None = None) -> Old:
         """A run that is over. ``done`` says what a completed run cannot be."""
@@ -165,7 +170,7 @@ class Again:
         body, envelope = await _started_with(self._temporal, run_id)
         if envelope.slice is not None and envelope.parent is not None:
             raise Refused(f"the run '{run_id}' is a part of a loop of run '{envelope.parent['run']}'; choose that run")
-        return Old(info, body, envelope, await run.journal())
+        return Old(info, body, envelope, await run.journal() or {"records": []})
 
     async def _next_attempt(self, old: Old, root: str) -> int:
         """The number of the chain's next run. The chain is a line, so that no idempotency key is used for two different

@@ -97,8 +97,8 @@ class Client:
         Unavailable.
         """
         settings = settings or Settings.from_environment()
-        owns_temporal = temporal is None
-        temporal = await connect_temporal(settings) if temporal is None else carrying(temporal, settings)
+        given = temporal
+        temporal = await connect_temporal(settings) if given is None else carrying(given, settings)
         with temporal_errors(temporal):
             registered = await ensure_search_attributes(temporal)
         owns_store = store is None
@@ -110,7 +110,7 @@ class Client:
             search_attributes=registered,
             eager=eager,
             owns_store=owns_store,
-            owns_temporal=owns_temporal,
+            owns_temporal=temporal is not given,
         )
 
     async def __aenter__(self) -> Self:
@@ -126,7 +126,7 @@ class Client:
         if self._owns_store:
             await self.store.aclose()
         if self._owns_temporal:
-            await release(self.temporal)
+            await release(self.temporal.data_converter)
 
     async def check(self) -> None:
         """Ask Temporal for an answer. Raises Unavailable."""
@@ -300,7 +300,9 @@ class Client:
     async def _start_again(self, ready: Ready, by: str | None) -> Run:
         definition = ready.envelope.definition
         run_id = ready.plan.run_id
-        args = self._encoder.arguments(ready.body, ready.envelope, ready.journal)
+        # The last argument only behind the one before it.
+        carried = [part for part in (ready.journal, ready.messages) if part] if ready.journal else []
+        args = self._encoder.arguments(ready.body, ready.envelope, *carried)
         try:
             with temporal_errors(self.temporal, run_id=run_id):
                 handle = await self.temporal.start_workflow(
@@ -321,6 +323,11 @@ class Client:
     def run(self, run_id: str) -> Run:
         """The run of that id, which need not exist."""
         return Run(self.temporal, run_id)
+
+    async def next_of(self, info: RunInfo) -> RunInfo | None:
+        """The newest run that goes on from this one; None where there is none."""
+        latest = await latest_of(self.temporal, info)
+        return None if latest.id == info.id else latest
 
     async def runs(self, flow: str | None = None, status: str | None = None, limit: int = 50) -> list[RunInfo]:
         """Recent runs, newest first; a run can take a second to appear. Raises Refused for an unknown status."""

@@ -25,7 +25,8 @@ _LOST = {
 
 
 async def connect_temporal(settings: Settings) -> temporalio.client.Client:
-    """A Temporal client for these settings; large values go where they say. ``payloads.converter.release`` closes it.
+    """A Temporal client for these settings; large values go where they say. ``payloads.converter.release``
+    closes what its data converter opens.
 
     What the settings leave open (TLS, API key, another profile) comes from Temporal's own environment variables and
     configuration file. Raises Unavailable, SettingsInvalid.

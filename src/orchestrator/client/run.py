@@ -147,12 +147,14 @@ class Run:
         return {key: value for key, value in state.items() if key not in ("next", "order")} | {"steps": steps}
 
     async def journal(self) -> dict[str, Json]:
-        """Everything the run has recorded, as its ``journal`` query tells it, all pages put together. Also of a run
-        that is over, while Temporal keeps its history.
+        """Everything the run has recorded, as its ``journal`` query tells it, all pages put together; empty where it
+        never began. Also of a run that is over, while Temporal keeps its history.
 
         Raises NotFound, and Unavailable when no worker answers.
         """
         journal = page = await self._ask("journal", {"after": 0})
+        if not journal:
+            return {}
         records = list(page["records"])
         while "next" in page:
             page = await self._ask("journal", {"after": page["next"]})

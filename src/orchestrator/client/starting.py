@@ -61,15 +61,15 @@ class Encoder:
         self._stored = settings.payloads != "none"
         self._definitions: OrderedDict[str, Payload] = OrderedDict()
 
-    def arguments(self, body: Json, envelope: Envelope, journal: Json = None) -> list[RawValue]:
-        """The workflow's arguments: body, envelope, definition, and the journal of the run that this one goes on from.
-        Raises TooLarge, in words, before Temporal would.
+    def arguments(self, body: Json, envelope: Envelope, *carried: Json) -> list[RawValue]:
+        """The workflow's arguments: body, envelope, definition, and what is carried from the run that this one goes on
+        from: its journal, its messages. Raises TooLarge, in words, before Temporal would.
 
         They are not stored yet: the start itself does that, so that a stored value's age is that of its last use.
         """
         definition = self._definition(envelope.definition)
         first = self._converter.to_payloads([body, envelope_to_json(envelope, body)])
-        last = [] if journal is None else self._converter.to_payloads([journal])
+        last = self._converter.to_payloads(carried)
         payloads = [*first, definition, *last]
         _check_sizes(envelope, [len(payload.data) for payload in payloads], stored=self._stored)
         return [RawValue(payload) for payload in payloads]

@@ -13,12 +13,12 @@ from orchestrator.spec.definition import Json
 Record = Mapping[str, Json]
 State = dict[str, Json]
 
-_TIMES = ("deadline", "bound", "wake", "retry_at", "retry_until")
+_OLD = ("deadline", "bound", "wake", "until", "retry_at", "retry_until", "handling")
 
 
 def fresh(state: Mapping[str, Json]) -> State:
-    """A state without the instants that belonged to the old run."""
-    return {name: value for name, value in state.items() if name not in _TIMES}
+    """A state without what belonged to the old run: its instants, and the error that a handler was at."""
+    return {name: value for name, value in state.items() if name not in _OLD}
 
 
 def branch(state: Mapping[str, Json], record: Record) -> State:

@@ -150,7 +150,11 @@ class Takeover:
 
     def _begin_again(self, node: Node, path: str) -> None:
         if self._is_leaf(path) and node.type != "run-steps":
+            state = self._states.get(path, {})
             self.drop(path)
+            if state.get("taken"):
+                # What a wait for several events has got so far.
+                self._states[path] = reopening.fresh(state)
         else:
             self._reopen(node, path)
 
@@ -450,7 +454,7 @@ class Takeover:
     def finish(self) -> Decided:
         """End the changes: a run that goes on has undone nothing, awaits nothing and has a fresh deadline."""
         self._set_back()
-        self._rest |= {"compensated": [], "ending": None, "deadline": None, "paused": None}
+        self._rest |= {"compensated": [], "ending": None, "deadline": None, "paused": None, "clock": {}, "continued": 0}
         self._owed = [{name: value for name, value in entry.items() if name != "failed"} for entry in self._owed]
         known = [path for path, record in self._records.items() if record["status"] == "completed"]
         return Decided(

@@ -11,8 +11,9 @@ from urllib.parse import quote
 from fastapi import APIRouter, Header, Query, Response
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from orchestrator.client import Client, RunCancelled, RunFailed, RunInfo
+from orchestrator.client import OVER, Client, RunCancelled, RunFailed, RunInfo
 from orchestrator.errors import Unavailable
+from orchestrator.gateway import control
 from orchestrator.gateway.webhooks import Started
 
 Status = Literal["running", "completed", "failed", "cancelled", "terminated", "timed_out", "paused"]
@@ -48,6 +49,9 @@ class RunSummary(BaseModel):
     status: str
     started_at: datetime
     finished_at: datetime | None
+    retry_of: str | None = Field(description="The run that this one goes on from")
+    root: str | None = Field(description="The first run of the chain; null where this is it")
+    attempt: int = Field(description="1, and one more for every retry, re-run or restart in the chain")
 
 
 class RunList(BaseModel):
@@ -63,17 +67,7 @@ class RunDetail(RunSummary):
     state_problem: str | None = Field(None, description="Why there is no state")
     result: Any = Field(None, description="The output of a completed run")
     error: dict[str, Any] | None = Field(None, description="The error record of a failed run")
-
-
-class CancelRun(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-    reason: str | None = Field(None, max_length=1000)
-
-
-class CancelAccepted(BaseModel):
-    run_id: str
-    accepted: bool = True
+    goes_on_as: str | None = Field(None, description="The newest run that goes on from this one")
 
 
 def router(client: Client) -> APIRouter:
@@ -117,16 +111,7 @@ def router(client: Client) -> APIRouter:
     async def show(run_id: str) -> RunDetail:
         return await _detail(client, run_id)
 
-    @api.post(
-        "/runs/{run_id:path}/cancel",
-        status_code=202,
-        operation_id="cancelRun",
-        summary="Ask a run to stop; it cleans up first",
-    )
-    async def cancel(run_id: str, body: CancelRun | None = None) -> CancelAccepted:
-        await client.run(run_id).cancel(body.reason if body else None)
-        return CancelAccepted(run_id=run_id)
-
+    api.include_router(control.router(client))
     return api
 
 
@@ -139,6 +124,9 @@ async def _detail(client: Client, run_id: str) -> RunDetail:
         detail.status = _refined(info.status, detail.state)
     except Unavailable as error:
         detail.state_problem = str(error)
+    if info.status in OVER:
+        following = await client.next_of(info)
+        detail.goes_on_as = following.id if following else None
     if info.status in ("completed", "failed"):
         try:
             detail.result = await run.result(_RESULT_SECONDS)
@@ -154,8 +142,8 @@ def _summary(info: RunInfo) -> RunSummary:
 
 
 def _refined(status: str, state: dict[str, Any]) -> str:
-    """The run's own word where it says more than Temporal's: waiting, timed_out."""
+    """The run's own word where it says more than Temporal's: waiting, paused, timed_out."""
     told = state.get("status")
-    if (status, told) in (("running", "waiting"), ("failed", "timed_out")):
+    if (status, told) in (("running", "waiting"), ("running", "paused"), ("failed", "timed_out")):
         return str(told)
     return status
