@@ -13,7 +13,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from temporalio.api.enums.v1 import EventType
+from temporalio.api.enums.v1 import EventType, WorkflowTaskFailedCause
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 from temporalio.exceptions import ApplicationError
@@ -141,7 +141,9 @@ class Workbench:
     async def run(self, text: str, inputs: dict[str, Any] | None = None, **envelope: Any) -> Any:
         """Run a flow to its end and return its output."""
         handle = await self.start(text, inputs, **envelope)
-        return await asyncio.wait_for(handle.result(), 60)
+        result = await asyncio.wait_for(handle.result(), 60)
+        await untroubled(handle)
+        return result
 
     async def failure(self, text: str, inputs: dict[str, Any] | None = None, **envelope: Any) -> dict[str, Any]:
         """Run a flow that must fail and return its error record."""
@@ -165,8 +167,31 @@ async def failure_of(handle: WorkflowHandle[Any, Any]) -> dict[str, Any]:
         assert isinstance(error.cause, ApplicationError), error.cause
         record: dict[str, Any] = error.cause.details[0]
         assert record["type"] == error.cause.type
+        await untroubled(handle)
         return record
     raise AssertionError(f"the run completed with {result!r}")
+
+
+async def untroubled(handle: WorkflowHandle[Any, Any]) -> None:
+    """No workflow task of the run, continued runs before it included, has failed: whatever went wrong was an end or a
+    failure of a step, never an exception that leaves the run trying again for ever."""
+    for event in await whole_history(handle):
+        if event.event_type == EventType.EVENT_TYPE_WORKFLOW_TASK_FAILED:
+            failed = event.workflow_task_failed_event_attributes
+            # A message that arrives while the run's last task is open fails that task; the next one takes it in.
+            assert failed.cause == WorkflowTaskFailedCause.WORKFLOW_TASK_FAILED_CAUSE_UNHANDLED_COMMAND, failed
+
+
+async def whole_history(handle: WorkflowHandle[Any, Any]) -> list[HistoryEvent]:
+    """Every event of the run and of what it continued from, the newest part first."""
+    found: list[HistoryEvent] = []
+    while True:
+        part = await events(handle)
+        found += part
+        before = part[0].workflow_execution_started_event_attributes.continued_execution_run_id
+        if not before:
+            return found
+        handle = handle._client.get_workflow_handle(handle.id, run_id=before)
 
 
 async def events(handle: WorkflowHandle[Any, Any]) -> list[HistoryEvent]:
