@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib.metadata
 import platform
 import subprocess
@@ -14,6 +15,9 @@ from temporalio.api.workflowservice.v1 import GetSystemInfoRequest, ListWorkflow
 from orchestrator.devserver.connect import connected
 from orchestrator.devserver.temporal import find_temporal, port_is_free
 from orchestrator.errors import OrchestratorError, Unavailable
+from orchestrator.payloads.converter import THRESHOLD, data_converter, release
+from orchestrator.payloads.folder import FolderDriver
+from orchestrator.payloads.place import place_of
 from orchestrator.settings import Settings
 from orchestrator.spec.project import load_project
 from orchestrator.store.database import Store
@@ -40,6 +44,7 @@ class Finding:
 async def examine(settings: Settings) -> list[Finding]:
     """Everything ``doctor`` looks at, in the order one would look. Never raises for what it finds."""
     findings = [*_versions(), _binary(settings), *_ports(settings), _key(settings), _project(settings)]
+    findings.append(await _looked("payloads", lambda: _payloads(settings)))
     findings.append(await _looked("store", lambda: _store(settings)))
     temporal = await _looked("Temporal", lambda: _temporal(settings))
     findings.append(temporal)
@@ -105,6 +110,26 @@ def _project(settings: Settings) -> Finding:
     flows = settings.project_dir / "workflows"
     there = "workflows/ is there" if flows.is_dir() else "it has no workflows/ folder yet"
     return Finding("project", "ok", f"{settings.project_dir.resolve()}; {there}")
+
+
+async def _payloads(settings: Settings) -> Finding:
+    """Where large values go, and that one can be stored and read there."""
+    place = place_of(settings)
+    converter = data_converter(settings)
+    driver = converter.external_storage.drivers[0] if converter.external_storage else None
+    limit = f"one value may have {settings.largest_payload:,} bytes"
+    if place.kind == "none":
+        return Finding("payloads", "ok", f"{place}; {limit}")
+    probe = "orchestrator doctor " * (THRESHOLD // 10)
+    try:
+        await converter.decode(await converter.encode([probe]))
+    finally:
+        await release(converter)
+    held = ""
+    if isinstance(driver, FolderDriver):
+        number, size = await asyncio.to_thread(driver.size)
+        held = f", {number:,} values with {size:,} bytes"
+    return Finding("payloads", "ok", f"{place}{held}; {limit}")
 
 
 async def _store(settings: Settings) -> Finding:

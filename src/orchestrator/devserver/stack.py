@@ -14,7 +14,7 @@ from orchestrator import admission
 from orchestrator.client import Client
 from orchestrator.devserver.connect import Parts, connected
 from orchestrator.devserver.serve import HttpServer, first_of
-from orchestrator.devserver.temporal import TemporalServer
+from orchestrator.devserver.temporal import LOOPBACK, TemporalServer
 from orchestrator.devserver.watch import look, watch
 from orchestrator.errors import FlowInvalid, OrchestratorError, Problem
 from orchestrator.gateway.app import create_app
@@ -79,12 +79,11 @@ class Stack:
     async def _open(self) -> None:
         settings = self._settings
         if not settings.temporal_address:
-            server = await self._stack.enter_async_context(
-                TemporalServer(settings.state, settings.temporal_port, settings.temporal_ui_port, SEARCH_ATTRIBUTES)
-            )
+            server = await self._stack.enter_async_context(_embedded(settings))
             self._exits.append(server.exited)
             self.temporal_ui = server.ui_url
-            settings = replace(settings, temporal_address=server.address)
+            origins = settings.codec_origins or (server.ui_url, server.ui_url.replace(LOOPBACK, "localhost"))
+            settings = replace(settings, temporal_address=server.address, codec_origins=origins)
         parts = await self._stack.enter_async_context(connected(settings, eager=True))
         self.parts = parts
         worker = await self._stack.enter_async_context(
@@ -129,3 +128,16 @@ class Stack:
                 self._teller.problems(result.problems)
             if result.published is not None and result.published.created:
                 self._teller.note(f"published flow {result.published.flow} {result.published.version}")
+
+
+def _embedded(settings: Settings) -> TemporalServer:
+    """The server, its Web UI told where this gateway will serve stored values, where that can be known already."""
+    host = LOOPBACK if settings.host in ("0.0.0.0", "::") else settings.host
+    gateway = settings.public_url or (f"http://{host}:{settings.port}" if settings.port else None)
+    return TemporalServer(
+        settings.state,
+        settings.temporal_port,
+        settings.temporal_ui_port,
+        SEARCH_ATTRIBUTES,
+        codec_url=gateway and f"{gateway.rstrip('/')}/codec",
+    )

@@ -76,13 +76,22 @@ class TemporalServer:
     """``async with TemporalServer(state, port, ui_port, search_attributes)``: answers when entered, gone when left,
     and never outlives this process. Raises Unavailable when a port is taken or the server does not start."""
 
-    def __init__(self, state: Path, port: int, ui_port: int, search_attributes: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        state: Path,
+        port: int,
+        ui_port: int,
+        search_attributes: Mapping[str, str],
+        *,
+        codec_url: str | None = None,
+    ) -> None:
         self.address = f"{LOOPBACK}:{port}"
         self.ui_url = f"http://{LOOPBACK}:{ui_port}"
         self.log = state / "temporal.log"
         self._state = state
         self._ports = {"ORCHESTRATOR_TEMPORAL_PORT": port, "ORCHESTRATOR_TEMPORAL_UI_PORT": ui_port}
         self._search_attributes = search_attributes
+        self._codec_url = codec_url
         self._process: asyncio.subprocess.Process | None = None
 
     async def __aenter__(self) -> Self:
@@ -136,6 +145,8 @@ class TemporalServer:
             "--log-level=warn",
             *_FAST_AND_SAFE,
             *attributes,
+            # Where the Web UI fetches values that are not in the history.
+            *([f"--ui-codec-endpoint={self._codec_url}"] if self._codec_url else []),
         ]
 
     async def _wait_until_it_answers(self) -> None:

@@ -15,6 +15,7 @@ from orchestrator.client import Client
 from orchestrator.errors import Unavailable
 from orchestrator.gateway import docs, flows, health, problems, runs, tasks
 from orchestrator.gateway.bodies import BodyLimit
+from orchestrator.gateway.codec import codec_app
 from orchestrator.gateway.openapi import describe
 from orchestrator.gateway.routes import Routes
 from orchestrator.gateway.webhooks import Webhooks
@@ -59,6 +60,8 @@ def create_app(client: Client, store: Store, project: Project | Callable[[], Pro
     app.include_router(flows.router(store, current_project, settings))
     app.include_router(runs.router(client))
     app.include_router(tasks.router(client))
+    if settings.codec_origins:
+        app.mount("/codec", codec_app(client.temporal.data_converter, settings.codec_origins))
     app.router.default = Webhooks(client, routes, settings)
     describe(app, routes)
     app.add_middleware(BodyLimit, limit=settings.max_body, prefix="/v1/")

@@ -56,9 +56,9 @@ def carrying(temporal: temporalio.client.Client, settings: Settings) -> temporal
     return temporalio.client.Client(**config)
 
 
-async def release(temporal: temporalio.client.Client) -> None:
-    """Close what this client's storage keeps open."""
-    storage = temporal.data_converter.external_storage
+async def release(converter: DataConverter) -> None:
+    """Close what its storage keeps open."""
+    storage = converter.external_storage
     for driver in storage.drivers if storage else ():
         if isinstance(driver, BucketDriver):
             await driver.aclose()

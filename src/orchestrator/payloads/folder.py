@@ -100,6 +100,13 @@ class FolderDriver(StorageDriver):
                 if file.stat().st_mtime < moment:
                     yield file.name
 
+    def size_of(self, digest: str) -> int:
+        """Bytes of one value; 0 where it is gone."""
+        try:
+            return self._path(digest).stat().st_size
+        except FileNotFoundError:
+            return 0
+
     def remove(self, digest: str, before: float) -> int:
         """Delete a value unless it is stored again at this moment; the bytes gained."""
         path = self._path(digest)
