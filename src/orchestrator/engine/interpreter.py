@@ -82,6 +82,9 @@ class Interpreter:
         record = self.run.journal.get(path)
         if record is not None and record["status"] != "running":
             self._recall(node, frame, record)
+            if record["status"] == "failed" and node.on_error == "fail":
+                # What it failed was still being settled around it, such as a saga's compensations.
+                raise StepFailed(record["error"])
             return record
         applies: bool | StepFailed = True
         if record is None:

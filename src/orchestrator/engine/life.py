@@ -20,6 +20,8 @@ from orchestrator.expressions import ExpressionError
 from orchestrator.spec.definition import Definition, Json, Node
 
 STAGES = ("compensate", "fallback", "finally", "report")
+CANCELLED: ErrorRecord = {"type": "cancelled", "message": "the run was cancelled", "attempts": 1, "retryable": False}
+"""The `error` that compensations of a cancelled run see."""
 
 
 @dataclass(slots=True)
@@ -140,7 +142,7 @@ class Life:
     async def _compensate(self, ending: Ending) -> None:
         if ending.status == "completed":
             return
-        await undo(self._walk, ending.error)
+        await undo(self._walk, ending.error or CANCELLED)
         done = self._run.compensations.undone
         if ending.error is not None and done:
             ending.error["compensations"] = list(done)
