@@ -23,7 +23,7 @@ async def run_steps(walk: Walk, node: Node, frame: Frame, path: str) -> Outcome:
     if "definition" not in state:
         config = walk.render(walk.program.code(node).config, node, frame).value
         state["definition"] = await _prepare(walk, node, path, config, sorted(frame.steps))
-    program = Program(definition_from_json(state["definition"]))
+    program = Program(definition_from_json(state["definition"]), walk.program)
     inner = frame.into(node)
     await walk.over(program).run_list(program.definition.steps, inner)
     records = {one.id: walk.run.journal.get(inner.path(one)) for one in program.definition.steps}
@@ -36,7 +36,8 @@ async def run_steps(walk: Walk, node: Node, frame: Frame, path: str) -> Outcome:
 
 
 async def _prepare(walk: Walk, node: Node, path: str, config: dict[str, Json], visible: list[str]) -> Json:
-    context = {"definition": definition_to_json(walk.run.envelope.definition), "visible": visible}
+    definition = definition_to_json(walk.run.envelope.definition)
+    context = {"definition": definition, "visible": visible, "step": node.id}
     await walk.run.budget.admit(0)
     try:
         prepared: dict[str, Json] = await workflow.execute_local_activity(

@@ -59,12 +59,14 @@ RACES = ("all", "any", "majority")
 
 
 class Program:
-    """A definition with the compiled code of each of its nodes."""
+    """A definition with the compiled code of each of its nodes. ``around`` is the program of the flow that computed it:
+    its steps may be named too."""
 
-    def __init__(self, definition: Definition) -> None:
+    def __init__(self, definition: Definition, around: Program | None = None) -> None:
         self.definition = definition
         self.names = Names(
-            steps=frozenset(node.id for node in definition.walk() if node.named),
+            steps=frozenset(node.id for node in definition.walk() if node.named)
+            | (around.names.steps if around else frozenset()),
             inputs=frozenset(definition.inputs.get("properties", {})),
             vars=frozenset(definition.vars),
             env=frozenset(definition.env),
