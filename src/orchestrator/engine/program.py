@@ -64,7 +64,7 @@ class Program:
 
     def __init__(self, definition: Definition, around: Program | None = None) -> None:
         self.definition = definition
-        self.names = Names(
+        self.names: Names = Names(
             steps=frozenset(node.id for node in definition.walk() if node.named)
             | (around.names.steps if around else frozenset()),
             inputs=frozenset(definition.inputs.get("properties", {})),
