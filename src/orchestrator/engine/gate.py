@@ -14,6 +14,9 @@ from orchestrator.spec.definition import CONTINUE_AFTER
 
 T = TypeVar("T")
 
+DRAIN = 10.0
+"""Seconds a drain holds back new work before it gives way to activities that take longer."""
+
 _CLEANING: ContextVar[bool] = ContextVar("orchestrator_cleaning", default=False)
 """Set inside clean-up that must not be held back or cut off."""
 
@@ -27,6 +30,7 @@ class Gate:
         self.paused = False
         self.draining = False
         self._begun = 0
+        self._patient_until = 0
 
     def is_open(self) -> bool:
         """Whether work may begin now. Looks first whether the history has grown long enough."""
@@ -45,6 +49,19 @@ class Gate:
         self._begun += 1
         self.is_open()
 
+    def give_way(self) -> None:
+        """What runs takes too long to wait for: let new work begin, and try again some events later. A history four
+        times as long as it should be is not let grow any more."""
+        length = workflow.info().get_current_history_length()
+        if length < 4 * self.continue_after:
+            self.draining = False
+            self._patient_until = length + max(1, self.continue_after // 10)
+
+    def stay(self) -> None:
+        """The run cannot continue elsewhere: what is left of it is done here."""
+        self.draining = False
+        self._patient_until = 2**62
+
     def reopen(self) -> None:
         """Give up a drain: the run is being cancelled, and a cancellation does not outlive continue-as-new."""
         self.draining = False
@@ -52,6 +69,8 @@ class Gate:
 
     def _is_long(self) -> bool:
         info = workflow.info()
+        if info.get_current_history_length() < self._patient_until:
+            return False
         return info.get_current_history_length() >= self.continue_after or info.is_continue_as_new_suggested()
 
 

@@ -47,6 +47,7 @@ class Life:
         self._run = walk.run
         self._walking: asyncio.Task[Json] | None = None
         self._cancelled = False
+        self._failure: ErrorRecord | None = None
         self.deadline: int | None = None
         self.ending: Ending | None = None
 
@@ -61,6 +62,12 @@ class Life:
         self._run.clock.go()
         if self._walking is not None and self.ending is None:
             self._run.gate.reopen()
+            self._walking.cancel()
+
+    def fail(self, error: ErrorRecord) -> None:
+        """The run cannot go on: stop what has begun and end as failed, compensating."""
+        self._failure = error
+        if self._walking is not None:
             self._walking.cancel()
 
     async def live(self) -> Ending:
@@ -103,6 +110,8 @@ class Life:
             return Ending(status, error=failure.error)
         except CLEANED_UP_AFTER as error:
             await self._run.strays.stop()
+            if self._failure is not None:
+                return Ending("failed", error=self._failure)
             if is_cancelled_exception(error):
                 return Ending("cancelled")
             # ENGINE §3: a bare exception would leave the run retrying its workflow task for ever.
@@ -172,6 +181,15 @@ class Life:
 def _run_timeout(limit: float) -> ErrorRecord:
     message = f"the run took longer than its timeout of {limit:g}s, waits included"
     return {"type": "run_timeout", "message": message, "attempts": 1, "retryable": False}
+
+
+def journal_too_large(size: int, limit: int) -> ErrorRecord:
+    """What a long run keeps does not fit into the start of its next execution (ENGINE §2)."""
+    message = (
+        f"the run has grown long enough to continue as new, and what it keeps has {size} bytes of the {limit} that one "
+        "payload may have: return less from steps, use `collect: none`, or configure external storage for payloads"
+    )
+    return {"type": "payload_too_large", "message": message, "attempts": 1, "retryable": False}
 
 
 def internal_error(error: BaseException) -> ErrorRecord:

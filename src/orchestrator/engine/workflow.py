@@ -21,11 +21,11 @@ from orchestrator.engine.compensations import Compensations
 from orchestrator.engine.events import Events, as_event
 from orchestrator.engine.failures import ErrorRecord, StepFailed, flow_failure
 from orchestrator.engine.frame import Frame
-from orchestrator.engine.gate import Gate
+from orchestrator.engine.gate import DRAIN, Gate
 from orchestrator.engine.inbox import Inbox
 from orchestrator.engine.interpreter import Interpreter
 from orchestrator.engine.journal import Journal
-from orchestrator.engine.life import Ending, Life, internal_error
+from orchestrator.engine.life import Ending, Life, internal_error, journal_too_large
 from orchestrator.engine.program import Program, program_of
 from orchestrator.engine.run import Run
 from orchestrator.engine.together import CLEANED_UP_AFTER
@@ -166,19 +166,31 @@ class FlowWorkflow:
             life.cancel()
         while not living.done():
             try:
-                await workflow.wait_condition(lambda: living.done() or self._is_drained())
+                await workflow.wait_condition(lambda: living.done() or self._gate.draining)
+                if not living.done() and await self._drained(living):
+                    self._continue_as_new(life, args)
             except asyncio.CancelledError:
                 self._asked_to_cancel = True
                 life.cancel()
-            else:
-                if not living.done():
-                    self._continue_as_new(life, args)
         return living.result()
+
+    async def _drained(self, living: asyncio.Task[Ending]) -> bool:
+        """Whether nothing is under way any more; the drain gives way to what takes long."""
+        try:
+            await workflow.wait_condition(
+                lambda: living.done() or not self._gate.draining or self._is_drained(),
+                timeout=DRAIN,
+                timeout_summary="draining before the run continues as new",
+            )
+        except TimeoutError:
+            self._gate.give_way()
+        return not living.done() and self._is_drained()
 
     def _is_drained(self) -> bool:
         return self._gate.draining and self._budget.pending == 0 and workflow.all_handlers_finished()
 
-    def _continue_as_new(self, life: Life, args: Sequence[RawValue]) -> NoReturn:
+    def _continue_as_new(self, life: Life, args: Sequence[RawValue]) -> None:
+        """Raises what makes Temporal start the next execution; returns where the journal has become too large."""
         assert self._walk is not None
         run = self._walk.run
         body: Json = run.envelope.trigger.get("body")
@@ -186,10 +198,13 @@ class FlowWorkflow:
         journal = carried.journal_of(self._walk, life, self._continued + 1)
         messages = {"inbox": self._inbox.to_json(), "events": self._events.to_json()}
         definition: Json = args[2] if len(args) > 2 else definition_to_json(envelope.definition)
-        workflow.continue_as_new(
-            args=[body, envelope_to_json(envelope, body), definition, journal, messages],
-            task_timeout=timedelta(seconds=5),
-        )
+        taken = [body, envelope_to_json(envelope, body), definition, journal, messages]
+        size = max(payload.ByteSize() for payload in workflow.payload_converter().to_payloads(taken))
+        if size > envelope.largest_payload:
+            self._gate.stay()
+            life.fail(journal_too_large(size, envelope.largest_payload))
+            return
+        workflow.continue_as_new(args=taken, task_timeout=timedelta(seconds=5))
 
     async def _end(self, ending: Ending) -> Json:
         await self._budget.close_express()

@@ -29,6 +29,7 @@ RECORD_OF = {
 }  # fmt: skip
 ERROR = (
     "type", "message", "step", "attempts", "status", "data", "retryable", "cause", "errors", "source",
+    "compensations",
 )  # fmt: skip
 _ELSEWHERE = {
     "item": "`item` is known inside the body of a `for-each`",
