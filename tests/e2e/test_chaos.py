@@ -10,7 +10,7 @@ from tests.e2e.chaos.recorder import Call
 from tests.e2e.chaos.runs import Case, expected_output, unlike_expected
 from tests.e2e.chaos.verdict import BOOKING, LOOP, Recorded, judge
 
-LET_GO = "together/guarded/try/doubtful/grab#compensate/let-go"
+LET_GO = "together/guarded/doubtful/grab#compensate/let-go"
 
 
 @pytest.mark.timeout(300)

@@ -112,9 +112,9 @@ def judge(cases: list[Case], calls: list[Call], recorded: Recorded) -> Verdict:
 LOOP = [f"together/each[{n}]/book#compensate/unbook" for n in range(5)]
 BOOKING = ["booking/pay#compensate/refund", "booking/hold#compensate/release"]
 UNDONE = {
-    "complete": {"together/guarded/try/doubtful/grab#compensate/let-go"},
-    "fail": {"together/guarded/try/doubtful/grab#compensate/let-go", *LOOP, *BOOKING},
-    "cancel": {"together/guarded/try/doubtful/grab#compensate/let-go", *LOOP, *BOOKING},
+    "complete": {"together/guarded/doubtful/grab#compensate/let-go"},
+    "fail": {"together/guarded/doubtful/grab#compensate/let-go", *LOOP, *BOOKING},
+    "cancel": {"together/guarded/doubtful/grab#compensate/let-go", *LOOP, *BOOKING},
 }
 """Compensations that must have run, and no others."""
 HANDLED = {"complete": {"cleaned"}, "fail": {"fell-back", "cleaned"}, "cancel": {"cleaned"}}
