@@ -18,7 +18,12 @@ _PASS = re.compile(r"([\w-]+)\[\d+\]/")
 
 
 async def saga(walk: Walk, node: Node, frame: Frame, path: str) -> Outcome:
-    """The steps of a saga. What they owe is settled by ``closed``, outside the saga's own timeout."""
+    """The steps of a saga. What they owe is settled by ``close_completed`` and ``close_failed``, outside the saga's own
+    timeout."""
+    known = walk.run.journal.known_state(path)
+    if known is not None and "error" in known:
+        # It had failed, and continued as new while it was undoing.
+        raise StepFailed(known["error"])
     return Outcome(await walk.run_list(node.lists.get("steps", ()), frame.into(node, saga=path)))
 
 
