@@ -133,7 +133,7 @@ class Each:
 
     def _look_for_end(self, inner: Frame) -> None:
         until = self._walk.program.code(self._node).fields.get("until")
-        if until is not None and self._walk.holds(until, self._node, inner):
+        if until is not None and self._walk.holds(until, self._node, inner, self._path):
             self._state["stopped"] = True
 
     def _loop(self, index: int) -> dict[str, Json]:

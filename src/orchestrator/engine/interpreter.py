@@ -277,12 +277,13 @@ class Interpreter:
         except ExpressionError as error:
             raise expression_failure(node, frame.path(node), error) from error
 
-    def holds(self, expression: Expression, node: Node, frame: Frame) -> bool:
-        """Whether a condition is true. Raises StepFailed ``expression_error``."""
+    def holds(self, expression: Expression, node: Node, frame: Frame, path: str | None = None) -> bool:
+        """Whether a condition is true. ``path`` is the step's, where the frame is that of a pass inside it. Raises
+        StepFailed ``expression_error``."""
         try:
             return expression.evaluate_bool(frame.scope, self.run.meter)
         except ExpressionError as error:
-            raise expression_failure(node, frame.path(node), error) from error
+            raise expression_failure(node, path or frame.path(node), error) from error
 
 
 def _last_output(records: Sequence[Record]) -> Json:

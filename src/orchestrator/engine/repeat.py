@@ -36,7 +36,7 @@ async def _passes(walk: Walk, node: Node, frame: Frame, path: str, state: State)
             state.pop("wake")
         inner = frame.in_pass(f"{path}[{number}]/", {"loop": _loop(frame, state, number, number)})
         if not state.get("open"):
-            if "while" in code.fields and not walk.holds(code.fields["while"], node, inner):
+            if "while" in code.fields and not walk.holds(code.fields["while"], node, inner, path):
                 break
             _check_bound(node, path, number)
         state["open"] = True
@@ -45,7 +45,7 @@ async def _passes(walk: Walk, node: Node, frame: Frame, path: str, state: State)
         state["pass"] = number + 1
         state["open"] = False
         inner.scope["loop"] = _loop(frame, state, number, number + 1)
-        enough = "until" in code.fields and walk.holds(code.fields["until"], node, inner)
+        enough = "until" in code.fields and walk.holds(code.fields["until"], node, inner, path)
         if code.folds or not walk.run.compensations.owes(inner.prefix):
             walk.run.journal.fold(path, inner.prefix)
         if enough:

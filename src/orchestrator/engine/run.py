@@ -91,6 +91,7 @@ class Walk(Protocol):
         """An expression's value. Raises StepFailed ``expression_error``."""
         ...
 
-    def holds(self, expression: Expression, node: Node, frame: Frame) -> bool:
-        """Whether a condition is true. Raises StepFailed ``expression_error``."""
+    def holds(self, expression: Expression, node: Node, frame: Frame, path: str | None = None) -> bool:
+        """Whether a condition is true. ``path`` is the step's, where the frame is that of a pass inside it. Raises
+        StepFailed ``expression_error``."""
         ...
