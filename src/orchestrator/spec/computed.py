@@ -261,7 +261,7 @@ def _names(
 
     visibility.checker.explain = why_hidden
     visibility.checker.late_refused = "whoever computes steps could send it anywhere; the flow's own steps may use it"
-    over = frozenset(name for name in visible if name in outer)
+    over = visible.intersection(outer)
     visibility.check_inner(steps, over, tuple(_roots(place)) if place else ())
 
 
