@@ -11,7 +11,6 @@ import pytest
 
 from orchestrator.engine import carry
 from orchestrator.engine.carry import Carried
-from orchestrator.errors import InputsInvalid, Refused
 from orchestrator.spec.definition import Definition
 from orchestrator.spec.loading import load_flow
 from orchestrator.spec.places import locate
