@@ -55,6 +55,8 @@ class Settings:
     """Whether http steps may call addresses of private networks."""
     file_roots: tuple[Path, ...] = (Path("data"),)
     """Folders the file step may touch, relative to ``project_dir`` (``ORCHESTRATOR_FILE_ROOTS``, colon separated)."""
+    cpu_processes: int = 0
+    """Functions marked ``@cpu`` that run at once; 0: one for each core this process may use."""
     log_level: str = "INFO"
     anthropic_api_key: str | None = field(default=None, repr=False)
     """``ANTHROPIC_API_KEY``."""
@@ -124,6 +126,13 @@ def _port(text: str) -> int:
     return port
 
 
+def _count(text: str) -> int:
+    count = int(text)
+    if count < 0:
+        raise ValueError("it cannot be negative")
+    return count
+
+
 def _flag(text: str) -> bool:
     words = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
     if text.lower() not in words:
@@ -168,5 +177,6 @@ READERS: Mapping[str, Callable[[str], object]] = {
     "idempotency_window": float,
     "allow_private_network": _flag,
     "file_roots": _paths,
+    "cpu_processes": _count,
     "log_level": str,
 }

@@ -15,12 +15,13 @@ from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from orchestrator.engine.headers import HeaderInterceptor
 from orchestrator.engine.workflow import FlowWorkflow
-from orchestrator.payloads.converter import carrying
+from orchestrator.payloads.converter import carrying, release
 from orchestrator.settings import Settings
 from orchestrator.spec.project import Project
 from orchestrator.steps.attempt import StepInterceptor
 from orchestrator.steps.context import STORE, Resources
 from orchestrator.steps.function import discover
+from orchestrator.steps.loop_watch import LoopWatch
 from orchestrator.steps.prepare import prepare_activity
 from orchestrator.steps.registry import Activity, function_activities, step_activities
 from orchestrator.steps.resolve import cancel_run, child_status, resolve_activity, resolve_child_activity
@@ -51,12 +52,14 @@ class FlowWorker:
         self._cached_runs = cached_runs
         self._settings = settings
         self._client = carrying(client, settings)
+        self._owns_storage = self._client is not client
         self._store = store
         self._project = project
         self._resources = Resources()
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="function")
         self._worker: Worker | None = None
         self._running: asyncio.Task[None] | None = None
+        self._watch: LoopWatch | None = None
 
     async def __aenter__(self) -> FlowWorker:
         """Register search attributes, discover functions, start polling. Raises OrchestratorError."""
@@ -64,6 +67,7 @@ class FlowWorker:
         self._resources.lend(STORE, self._store)
         self._worker = self._assemble(search_attributes=registered)
         _quieten_collector()
+        self._watch = LoopWatch(asyncio.get_running_loop())
         self._running = asyncio.create_task(self._worker.run(), name="worker")
         return self
 
@@ -74,8 +78,12 @@ class FlowWorker:
         if self._worker is not None and self._running is not None:
             await self._worker.shutdown()
             await self._running
+        if self._watch is not None:
+            self._watch.stop()
         self._threads.shutdown(wait=False, cancel_futures=True)
         await self._resources.aclose()
+        if self._owns_storage:
+            await release(self._client.data_converter)
 
     async def wait(self) -> None:
         """Until the worker ends, which it does by itself only when it fails."""

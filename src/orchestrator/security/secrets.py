@@ -38,6 +38,11 @@ class Secrets:
         if value:
             self._used.add(value)
 
+    @property
+    def used(self) -> frozenset[str]:
+        """The values that are masked."""
+        return frozenset(self._used)
+
     def mask_text(self, text: str) -> str:
         """The text with every used secret replaced by ``***``, also where it stands JSON-escaped."""
         for value in sorted(self._used, key=len, reverse=True):

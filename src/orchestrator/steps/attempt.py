@@ -8,7 +8,6 @@ import functools
 import json
 import random
 from collections.abc import Callable
-from contextvars import ContextVar
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -34,19 +33,13 @@ from orchestrator.spec.call import HEADER, StepCall, decode_call
 from orchestrator.spec.inputs import check_json
 from orchestrator.spec.project import Project
 from orchestrator.steps.cached import cached_output, keep_output
-from orchestrator.steps.context import Resources, StepContext
+from orchestrator.steps.context import CURRENT, Resources, StepContext
+from orchestrator.steps.context import current_step as current_step
+from orchestrator.steps.job import WORKER_LOST, from_application
 
 Json = Any
 _STORE_TRIES = (0.2, 0.5, 1.0, 2.0)
 """Seconds between tries to store a result: what the step did should not be done again for a hiccup of the storage."""
-
-_CONTEXT: ContextVar[StepContext] = ContextVar("orchestrator_step_context")
-
-
-def current_step() -> StepContext:
-    """The attempt that is running here: for functions that want the idempotency key, secrets or the logger.
-    Raises LookupError outside a step."""
-    return _CONTEXT.get()
 
 
 class StepInterceptor(Interceptor):
@@ -112,7 +105,8 @@ class _Attempt(ActivityInboundInterceptor):
             return await self.next.execute_activity(input)
         call = decode_call(payload.data)
         context = self._make_context(call)
-        _CONTEXT.set(context)
+        CURRENT.set(context)
+        _name_task(call, context)
         beats = _Heartbeats(self._outbound)
         try:
             return await self._stored(await self._outcome(input, call, context))
@@ -124,7 +118,7 @@ class _Attempt(ActivityInboundInterceptor):
         except StepError as error:
             raise _failure(call, context, error) from None
         except ApplicationError as error:
-            raise _failure(call, context, _from_application(error)) from None
+            raise _failure(call, context, from_application(error)) from None
         except Exception as error:
             context.logger.warning("step %s of run %s raised", call.path, context.run_id, exc_info=True)
             raise _failure(call, context, StepError(type(error).__name__, str(error) or repr(error))) from None
@@ -219,6 +213,13 @@ class _Outbound(ActivityOutboundInterceptor):
         self.next.heartbeat(*self._details)
 
 
+def _name_task(call: StepCall, context: StepContext) -> None:
+    """For whoever looks at the loop from outside."""
+    task = asyncio.current_task()
+    if task is not None:
+        task.set_name(f"step {call.path} of run {context.run_id}")
+
+
 def _late_value(context: StepContext, name: str) -> str | int:
     root, _, rest = name.partition(".")
     if root == "secrets":
@@ -273,14 +274,7 @@ def _failure(call: StepCall, context: StepContext, error: StepError) -> Applicat
         record["data"] = context.secrets.mask(to_jsonable_python(error.data, fallback=str))
     if context.usage:
         record["usage"] = context.usage
-    delay = next_delay(
-        call.retry,
-        record,
-        context.attempt,
-        retry_after=error.retry_after,
-        seconds_left=_seconds_left(),
-        chance=random.random(),
-    )
+    delay = _delay(call, context, error, record)
     return ApplicationError(
         record["message"],
         record,
@@ -290,21 +284,22 @@ def _failure(call: StepCall, context: StepContext, error: StepError) -> Applicat
     )
 
 
+def _delay(call: StepCall, context: StepContext, error: StepError, record: dict[str, Json]) -> float | None:
+    if call.at_most_once and error.type == WORKER_LOST:
+        # Nobody knows how far the attempt got (ENGINE §6).
+        return None
+    return next_delay(
+        call.retry,
+        record,
+        context.attempt,
+        retry_after=error.retry_after,
+        seconds_left=_seconds_left(),
+        chance=random.random(),
+    )
+
+
 def _seconds_left() -> float | None:
     """Until the step's total time is over: no attempt may start after that."""
     info = activity.info()
     total = info.schedule_to_close_timeout
     return None if total is None else (info.scheduled_time + total - datetime.now(UTC)).total_seconds()
-
-
-def _from_application(error: ApplicationError) -> StepError:
-    """A function that raises Temporal's own ApplicationError means its type and retryability."""
-    kind = TerminalError if error.non_retryable else StepError
-    delay = error.next_retry_delay
-    data = error.details[0] if error.details else None
-    return kind(
-        error.type or "error",
-        error.message,
-        retry_after=None if delay is None else delay.total_seconds(),
-        data=data,
-    )

@@ -7,6 +7,7 @@ import difflib
 import logging
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
@@ -114,3 +115,13 @@ class StepContext:
             where = ".".join(str(part) for part in first["loc"])
             message = f"{kind}.{name}.{where} in orchestrator.yaml: {first['msg']}"
             raise TerminalError("invalid_config", message) from error
+
+
+CURRENT: ContextVar[StepContext] = ContextVar("orchestrator_step_context")
+"""The attempt that is running here."""
+
+
+def current_step() -> StepContext:
+    """The attempt that is running here: for functions that want the idempotency key, secrets or the logger.
+    Raises LookupError outside a step."""
+    return CURRENT.get()

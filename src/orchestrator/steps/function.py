@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any, get_type_hints
+from typing import Any, TypeVar, get_type_hints
 
 from pydantic import PydanticSchemaGenerationError, PydanticUserError, TypeAdapter, ValidationError
 from temporalio import activity
@@ -23,8 +23,18 @@ from temporalio import activity
 from orchestrator.errors import FlowInvalid, Problem, TerminalError
 from orchestrator.spec.base import ACTS
 from orchestrator.steps.context import Json
+from orchestrator.steps.loop_watch import USERS
 
-_PREFIX = "orchestrator_activities_"
+F = TypeVar("F", bound=Callable[..., Any])
+_CPU = "__orchestrator_cpu__"
+
+
+def cpu(call: F) -> F:
+    """Marks a function that computes for longer than moments: ``@activity.defn`` and ``@cpu`` above a plain ``def``. It
+    runs in a process of the worker's pool, so that it uses another core, cannot hold up the other steps, and is ended
+    when its step is cancelled or out of time."""
+    setattr(call, _CPU, True)
+    return call
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +62,8 @@ class Function:
     doc: str
     signature: str
     parameters: tuple[Parameter, ...] = ()
+    cpu: bool = False
+    """Runs in a process of its own (``@cpu``)."""
 
 
 def discover(folder: Path) -> dict[str, Function]:
@@ -83,6 +95,20 @@ def discover(folder: Path) -> dict[str, Function]:
     if problems:
         raise FlowInvalid(problems)
     return _by_spelling(found)
+
+
+def find_function(file: Path, name: str) -> Function:
+    """The one function of that activity name, its file read anew. Raises FlowInvalid where the file has changed
+    since ``discover`` and cannot be imported, LookupError where it no longer has the function."""
+    with _importable(file.parent):
+        try:
+            module = _load(file)
+        except _ImportProblem as error:
+            raise FlowInvalid([error.problem]) from error
+        for call in _decorated(module):
+            if activity._Definition.must_from_callable(call).name == name:
+                return _function(call, file)
+    raise LookupError(f"{file} no longer has a function '{name}'")
 
 
 def invoke_arguments(function: Function, args: list[Json]) -> list[Any]:
@@ -149,7 +175,7 @@ def _importable(folder: Path) -> Iterator[None]:
     finally:
         if entry in sys.path:
             sys.path.remove(entry)
-        for name in [name for name in sys.modules if name not in before and not name.startswith(_PREFIX)]:
+        for name in [name for name in sys.modules if name not in before and not name.startswith(USERS)]:
             if (getattr(sys.modules[name], "__file__", None) or "").startswith(f"{entry}{os.sep}"):
                 del sys.modules[name]
 
@@ -157,7 +183,7 @@ def _importable(folder: Path) -> Iterator[None]:
 def _load(file: Path) -> ModuleType:
     # A name of its own for each project, so that no file shadows an installed module or another project's.
     digest = hashlib.sha256(str(file.parent.resolve()).encode()).hexdigest()[:8]
-    name = f"{_PREFIX}{digest}_{file.stem}"
+    name = f"{USERS}{digest}_{file.stem}"
     spec = importlib.util.spec_from_file_location(name, file)
     assert spec is not None
     assert spec.loader is not None
@@ -202,6 +228,12 @@ def _function(call: Callable[..., Any], file: Path) -> Function:
     definition = activity._Definition.must_from_callable(call)
     if definition.name is None:
         raise _FunctionProblem("a dynamic activity has no name a flow could use", "give it a name of its own")
+    is_cpu = getattr(call, _CPU, False)
+    if is_cpu and definition.is_async:
+        raise _FunctionProblem(
+            f"{call.__name__} is marked @cpu and is an `async def`: a process of its own has nothing to wait for",
+            "write it as a plain `def`, or leave @cpu away",
+        )
     return Function(
         name=definition.name,
         call=call,
@@ -211,6 +243,7 @@ def _function(call: Callable[..., Any], file: Path) -> Function:
         doc=inspect.getdoc(call) or "",
         signature=str(inspect.signature(call)),
         parameters=tuple(_parameters(call)),
+        cpu=is_cpu,
     )
 
 

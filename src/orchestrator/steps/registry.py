@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import importlib
+import os
 import pkgutil
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +23,9 @@ from orchestrator.spec.base import ActConfig
 from orchestrator.spec.call import CLOSE_TASK
 from orchestrator.steps import human_task
 from orchestrator.steps.attempt import current_step
+from orchestrator.steps.context import StepContext
 from orchestrator.steps.function import Function, invoke_arguments
+from orchestrator.steps.processes import POOL, Processes
 
 Json = Any
 Body = Callable[..., Awaitable[Json]]
@@ -86,6 +90,16 @@ async def _close_task(closing: Any) -> None:
 
 
 def _function_activity(name: str, function: Function) -> Activity:
+    if function.cpu:
+
+        @activity.defn(name=name)
+        async def call_in_process(*args: Any) -> Any:
+            context = current_step()
+            pool = await context.resources.shared(POOL, functools.partial(_processes, context))
+            return await pool.run(function, list(args), context)
+
+        return call_in_process
+
     if function.is_async:
 
         @activity.defn(name=name)
@@ -99,6 +113,15 @@ def _function_activity(name: str, function: Function) -> Activity:
         return function.call(*invoke_arguments(function, list(args)))
 
     return call_in_thread
+
+
+async def _processes(context: StepContext) -> Processes:
+    return Processes(context.settings.cpu_processes or _cores())
+
+
+def _cores() -> int:
+    """How many this process may use, where the system tells; else how many there are."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _unknown(names: list[str]) -> Activity:
