@@ -80,6 +80,9 @@ class _Listening:
         wanted = walk.render(walk.program.code(node).config, node, frame).value
         given = wanted.get("event", ())
         self.types: tuple[str, ...] = (given,) if isinstance(given, str) else tuple(given)
+        if node.config.get("signal") is None and not (self.types and all(isinstance(t, str) and t for t in self.types)):
+            message = f"`event` of '{node.id}' gave {given!r}: nobody can send an event of that type"
+            raise StepFailed(error_record(node, path, "invalid_config", message))
         self._correlate: dict[str, Json] = wanted.get("correlate") or {}
 
     def is_full(self) -> bool:

@@ -218,7 +218,9 @@ def envelope_to_json(envelope: Envelope, body: Json) -> dict[str, Json]:
     Empty members are left out, and so is what repeats the body: ``trigger.body``, and the inputs where they are the
     body's own members."""
     members = {one.name: getattr(envelope, one.name) for one in fields(Envelope)}
-    dumped: dict[str, Json] = {name: value for name, value in members.items() if value not in _LEFT_OUT.get(name, _EMPTY)}
+    dumped: dict[str, Json] = {
+        name: value for name, value in members.items() if value not in _LEFT_OUT.get(name, _EMPTY)
+    }
     dumped["definition"] = definition_key(envelope.definition)
     if envelope.inputs != body:
         dumped["inputs"] = envelope.inputs
