@@ -10,6 +10,15 @@ from pathlib import Path
 import pytest
 from tests.e2e.product import Product, copy_project
 
+TEST_SECONDS = 300
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Every test here starts interpreters and servers, which takes its time on a busy machine."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents and item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(TEST_SECONDS))
+
 
 @pytest.fixture
 def launch(tmp_path: Path) -> Iterator[Callable[..., Product]]:

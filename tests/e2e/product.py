@@ -18,8 +18,9 @@ from tests.conftest import free_port
 from orchestrator.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
-READY_SECONDS = 60.0
-STOP_SECONDS = 30.0
+READY_SECONDS = 180.0
+STOP_SECONDS = 60.0
+"""A few seconds on an idle machine; these bound a busy one."""
 
 
 class Product:

@@ -94,7 +94,6 @@ def attempts(address: str, run_id: str) -> dict[str, list[int]]:
     return asyncio.run(read())
 
 
-@pytest.mark.timeout(300)
 def test_a_worker_killed_inside_a_step_repeats_that_step_alone(
     temporal_address: str, silent_claude: str, claude_url: str, launch: Callable[..., Product]
 ) -> None:
@@ -134,7 +133,6 @@ def test_a_worker_killed_inside_a_step_repeats_that_step_alone(
     }
 
 
-@pytest.mark.timeout(300)
 def test_a_run_that_waits_for_a_person_survives_the_loss_of_all_three_processes(
     claude_url: str, launch: Callable[..., Product]
 ) -> None:

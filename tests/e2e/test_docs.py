@@ -89,7 +89,6 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
     running.stop()
 
 
-@pytest.mark.timeout(SLOW + 20)
 @pytest.mark.parametrize("page", PAGES_WITH_SHELL)
 def test_the_commands_of_a_page_run_in_order(page: str, served: Product) -> None:
     script = "\n".join(commands(text) for name, _, text in blocks("sh") if name == page)

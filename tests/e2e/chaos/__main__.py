@@ -100,9 +100,11 @@ async def _under_fire(plan: Plan, stack: Stack, recorder: Recorder) -> Result:
     if isinstance(outcomes[0], Exception):
         raise outcomes[0]
     seconds = time.monotonic() - began
-    # A detached sub-flow may outlive the run that started it by some seconds.
-    await asyncio.sleep(10.0)
     recorded = await read_histories(temporal)
+    while recorded.open and not any(case.problems for case in cases) and time.monotonic() < began + plan.limit:
+        # A detached sub-flow may outlive the run that started it by some seconds.
+        await asyncio.sleep(1.0)
+        recorded = await read_histories(temporal)
     calls = recorder.calls()
     return Result(plan, judge(cases, calls, recorded), recorded, dict(stack.kills), len(calls), seconds)
 

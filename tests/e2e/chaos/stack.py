@@ -71,10 +71,12 @@ class Stack:
         return await Client.connect(self.settings.address)
 
     async def kill_at_random(self, chance: random.Random, most: int, pause: tuple[float, float]) -> None:
-        """Kill ``most`` times, ``pause`` seconds apart, each time until what was killed is back."""
-        for _ in range(most):
+        """Kill ``most`` times, ``pause`` seconds apart, each time until what was killed is back; everybody once before
+        anybody twice."""
+        order = chance.sample(list(VICTIMS), len(VICTIMS))
+        order += chance.choices(list(VICTIMS), weights=list(VICTIMS.values()), k=most)
+        for victims in order[:most]:
             await asyncio.sleep(chance.uniform(*pause))
-            victims = chance.choices(list(VICTIMS), weights=list(VICTIMS.values()))[0]
             await asyncio.to_thread(self.kill, victims, chance.uniform(0.0, 1.5))
 
     def kill(self, victims: tuple[str, ...], seconds_down: float) -> None:
