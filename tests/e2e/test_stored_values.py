@@ -30,7 +30,7 @@ def test_a_large_value_is_stored_once_and_seen_by_doctor_and_purge(product: Prod
     inputs.write_text(json.dumps({"text": "spam " * 100_000}), encoding="utf-8")
     run = product.cli("run", str(flow), "--inputs-file", str(inputs), "--wait", "--json")
     assert run.returncode == 0, run.stderr
-    assert len(json.loads(run.stdout)["output"]) == 500_000
+    assert len(json.loads(run.stdout)["result"]) == 500_000
     findings = json.loads(product.cli("doctor", "--json").stdout)
     [found] = [finding["found"] for finding in findings if finding["what"] == "payloads"]
     assert str(product.settings.state / "objects") in found and "50,000,000 bytes" in found

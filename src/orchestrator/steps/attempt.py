@@ -38,6 +38,8 @@ from orchestrator.steps.context import current_step as current_step
 from orchestrator.steps.job import WORKER_LOST, from_application
 
 Json = Any
+_REST_OF_RECORD = 100_000
+"""Bytes that an error's record may need beside its data."""
 _STORE_TRIES = (0.2, 0.5, 1.0, 2.0)
 """Seconds between tries to store a result: what the step did should not be done again for a hiccup of the storage."""
 
@@ -271,7 +273,13 @@ def _failure(call: StepCall, context: StepContext, error: StepError) -> Applicat
     if error.status is not None:
         record["status"] = error.status
     if error.data is not None:
-        record["data"] = context.secrets.mask(to_jsonable_python(error.data, fallback=str))
+        data = context.secrets.mask(to_jsonable_python(error.data, fallback=str))
+        size = len(json.dumps(data))
+        if size + _REST_OF_RECORD <= context.settings.largest_payload:
+            record["data"] = data
+        else:
+            # Temporal would replace the whole error by a sentence about its size.
+            record["message"] += f" (the error's data is left out: it has {size} bytes)"
     if context.usage:
         record["usage"] = context.usage
     delay = _delay(call, context, error, record)

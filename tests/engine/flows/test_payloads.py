@@ -34,6 +34,13 @@ output: "{{ steps.big.output | length }}"
 """
 
 
+MISMATCH = """
+id: mismatch
+steps:
+  - {id: big, type: function, retry: none, output_schema: {type: integer}, config: {handler: grow, params: {bytes: 3000000}}}
+"""
+
+
 def objects(bench: Workbench) -> list[Path]:
     return [path for path in (bench.settings.state / "objects").rglob("*") if path.is_file()]
 
@@ -99,11 +106,24 @@ async def test_five_megabytes_answer_a_task(workbench: Workbench) -> None:
     id: ask
     steps: [{id: ok, type: human-task, config: {assignee: kim}}]
     """
-    handle = await workbench.start(flow)
+    handle = await workbench.start(flow, largest_payload=workbench.settings.largest_payload)
     await workbench.waiting(handle, "ok")
     await handle.execute_update("ok", {"decision": "approve", "data": "x" * 5_000_000})
     assert len((await handle.result())["data"]) == 5_000_000
     assert (await handle.describe()).raw_description.workflow_execution_info.history_size_bytes < 20_000
+
+
+async def test_data_of_an_error_that_is_too_large_is_left_out_and_said_so(temporal: Client, tmp_path: Path) -> None:
+    async with open_workbench(temporal, tmp_path, payloads="none") as bench:
+        error = await bench.failure(MISMATCH)
+    assert error["type"] == "invalid_output"
+    assert "must be a whole number" in error["message"] and "3000002 bytes" in error["message"]
+    assert "data" not in error
+
+
+async def test_data_of_an_error_may_be_as_large_as_any_value(workbench: Workbench) -> None:
+    error = await workbench.failure(MISMATCH, largest_payload=workbench.settings.largest_payload)
+    assert len(error["data"]) == 3_000_000
 
 
 # -- storage that fails -----------------------------------------------------------------------------------------
