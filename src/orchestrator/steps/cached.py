@@ -32,9 +32,9 @@ _ASKING: set[asyncio.Task[Any]] = set()
 async def cached_output(call: StepCall, context: StepContext) -> Cached | None:
     """What an earlier run of the step gave under this call's key; None where the step has to run: nothing is kept,
     what is kept no longer matches ``output_schema``, or the store does not answer."""
-    if call.cache is None:
+    identity = _identity(call, context)
+    if identity is None:
         return None
-    identity = _identity(call, call.cache, context)
     found = await _asked(context, "read", lambda store: store.cache.get(identity))
     if found is None or (call.output_schema is not None and check_json(call.output_schema, found.output)):
         return None
@@ -44,7 +44,8 @@ async def cached_output(call: StepCall, context: StepContext) -> Cached | None:
 async def keep_output(call: StepCall, context: StepContext, output: Json) -> None:
     """Keep a completed step's output, as it stands in the run's history, under this call's key. A step that has
     completed stays completed: nothing that goes wrong here is raised, a cancellation included."""
-    if call.cache is None:
+    identity = _identity(call, context)
+    if identity is None or call.cache is None:
         return
     text = json.dumps(output, separators=(",", ":"))
     if len(text) > LARGEST_CACHED:
@@ -53,7 +54,7 @@ async def keep_output(call: StepCall, context: StepContext, output: Json) -> Non
     if context.secrets.found_in(output):
         context.logger.warning("%s is not cached: it holds the value of a secret", _said(context))
         return
-    identity, ttl = _identity(call, call.cache, context), call.cache.get("ttl")
+    ttl = call.cache.get("ttl")
 
     async def keep(store: Store) -> None:
         await store.cache.put(identity, text, flow=context.flow, step=context.step_id, ttl=ttl)
@@ -89,9 +90,13 @@ def _settled(asking: asyncio.Task[Any]) -> None:
         asking.exception()
 
 
-def _identity(call: StepCall, cache: dict[str, Json], context: StepContext) -> str:
-    """What shares a key. ``flow``: one step of one flow, whatever its version. ``project``: every step of the type, or
-    every step that calls the function, in every flow."""
+def _identity(call: StepCall, context: StepContext) -> str | None:
+    """What shares the call's key. ``flow``: one step of one flow, whatever its version. ``project``: every step of the
+    type, or every step that calls the function, in every flow. None without a key: what a template did not find must
+    not become the key of everything."""
+    cache = call.cache
+    if cache is None or cache["key"] in (None, ""):
+        return None
     if cache.get("scope") == "project":
         # A function by its name: `function` alone would be one type for all of them.
         return cache_id("project", activity.info().activity_type, cache["key"])

@@ -68,8 +68,8 @@ class Cache:
         return deleted.rowcount
 
 
-def cache_id(scope: str, owner: str, key: str) -> str:
-    """SHA-256 (hex) of what makes two keys the same key. ``owner`` is what shares it: one step of one flow, or every
-    step of a type."""
-    text = json.dumps([scope, owner, key])
+def cache_id(scope: str, owner: str, key: Json) -> str:
+    """SHA-256 (hex) of what makes two keys the same key, whatever the order of members in them. ``owner`` is what
+    shares it: one step of one flow, or every step of a type."""
+    text = json.dumps([scope, owner, key], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()

@@ -55,7 +55,7 @@ async def leak(text):
 """
 
 
-def key(text: str = "k", ttl: float | None = None, scope: str = "flow") -> dict[str, Any]:
+def key(text: Any = "k", ttl: float | None = None, scope: str = "flow") -> dict[str, Any]:
     return {"key": text, "ttl": ttl, "scope": scope}
 
 
@@ -94,6 +94,12 @@ async def test_another_key_another_step_and_no_cache_run(bench: Bench) -> None:
     assert "cached" not in await bench.run("work", 3, cache=key(), step="another-step")
     assert "cached" not in await bench.run("work", 4)
     assert bench.calls() == ["work 1", "work 2", "work 3", "work 4"]
+
+
+@pytest.mark.parametrize("nothing", [None, ""])
+async def test_without_a_key_the_step_runs(bench: Bench, nothing: Any) -> None:
+    for number in (1, 2):
+        assert (await bench.run("work", number, cache=key(nothing)))["output"] == {"value": number}
 
 
 async def test_scope_project_is_shared_by_every_step_of_the_function_and_no_other(bench: Bench) -> None:

@@ -64,3 +64,9 @@ async def test_a_new_output_has_its_own_time(store: Store) -> None:
 def test_what_tells_two_keys_apart_cannot_be_written_into_one_of_them() -> None:
     parts = [("flow", "a", "b"), ("flow", "a b", ""), ("flow", "", "a b"), ("flowa", "", "b"), ("flow", "a", "\ud800")]
     assert len({cache_id(*part) for part in parts}) == len(parts)
+
+
+def test_a_key_may_be_any_json_and_its_members_have_no_order() -> None:
+    assert cache_id("flow", "a", {"x": 1, "y": [2]}) == cache_id("flow", "a", {"y": [2], "x": 1})
+    keys = ["1", 1, True, [1], {"x": 1}, '{"x": 1}', "[1]"]
+    assert len({cache_id("flow", "a", key) for key in keys}) == len(keys)
