@@ -151,6 +151,7 @@ class _Attempt(ActivityInboundInterceptor):
         except TimeoutError as error:
             if not bound.expired():
                 raise StepError("timeout", str(error) or "something the step waited for timed out") from error
+            _stop_thread()
             raise StepError(
                 "timeout", f"the attempt took longer than its timeout of {call.attempt_timeout:g}s"
             ) from error
@@ -213,6 +214,15 @@ class _Outbound(ActivityOutboundInterceptor):
         """A sign of life. Goes out below the SDK's replacement of ``activity.heartbeat``, which for synchronous
         activities blocks the worker's loop for 10 s a beat (ENGINE §4)."""
         self.next.heartbeat(*self._details)
+
+
+def _stop_thread() -> None:
+    """A synchronous function whose time is up hears of it as it hears of a cancellation, so that it does not go on
+    beside the next attempt. The SDK has no public way to this."""
+    shield = activity._Context.current().shield_thread_cancel_exception
+    raiser = getattr(shield, "__self__", None)
+    if raiser is not None:
+        raiser.raise_in_thread(CancelledError)
 
 
 def _name_task(call: StepCall, context: StepContext) -> None:

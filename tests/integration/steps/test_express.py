@@ -120,9 +120,12 @@ async def test_a_delay_beyond_the_total_time_ends_the_step_at_once_with_its_own_
 @BOTH
 @pytest.mark.parametrize("function", ["sleep", "sleep_in_thread"])
 async def test_the_attempt_timeout_of_the_header_is_enforced(bench: Bench, local: bool, function: str) -> None:
-    error = await bench.error(function, 3, local=local, attempt_timeout=0.3, **ONCE)
+    error = await bench.error(function, 30, local=local, attempt_timeout=0.3, **ONCE)
     assert error["type"] == "timeout"
     assert "longer than its timeout of 0.3s" in error["message"]
+    while len(bench.calls()) < 2:
+        await asyncio.sleep(0.02)
+    assert bench.calls() == ["start", "cancelled" if function == "sleep" else "CancelledError"]
 
 
 @BOTH
