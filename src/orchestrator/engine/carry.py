@@ -119,14 +119,14 @@ def _target(carry: Takeover, definition: Definition, name: str) -> Place:
     )
     if outer is not None:
         raise Refused(f"`{path}` was skipped with `{outer.path}`; choose that or a step before it")
+    closed = next((one for one in place.parents if one.index is not None and carry.is_folded(one)), None)
+    if closed is not None and (closed.node.type == "while" or carry.record(path) is None):
+        raise Refused(
+            f"pass {closed.index} of `{closed.path}` cannot be run again by itself; choose `{closed.path}` to run all "
+            "its passes again"
+        )
     record = carry.record(path)
     if record is None:
-        folded = next((one for one in place.parents if one.index is not None and carry.folded(one.path)), None)
-        if folded is not None:
-            raise Refused(
-                f"pass {folded.index} of `{folded.path}` is kept as its output alone, so it cannot be run again by "
-                f"itself; choose `{folded.path}` to run all its passes again"
-            )
         raise Refused(f"the run never reached `{path}`; choose a step it has begun")
     if record["status"] == "skipped" and place.parents and place.parents[-1].node.type in ("condition", "switch"):
         around = place.parents[-1]

@@ -68,9 +68,13 @@ class Takeover:
         record = self._records.get(path)
         return record is not None and record["status"] in ("completed", "skipped", "failed")
 
-    def folded(self, loop: str) -> int:
-        """How many passes of a loop are kept as outputs only."""
-        return self._folded.get(loop, 0)
+    def is_folded(self, around: Around) -> bool:
+        """Whether a pass of a loop is over, so that it is kept as its output alone, or may be."""
+        record = self._records.get(around.path)
+        if record is None or around.index is None:
+            return False
+        state = self._states.get(around.path, {})
+        return record["status"] == "completed" or reopening.is_done(around.node.type, state, around.index)
 
     def _place(self, path: str) -> Place | None:
         """Where a path is in the definition; None inside computed steps whose list is no longer known."""
@@ -366,13 +370,21 @@ class Takeover:
             around = place.parents[depth]
             self._forced[around.path] = around.label
             if around.index is not None and not _is_concurrent(around.node):
-                self._from_pass[around.path] = around.index
-                for index in self._passes(around.path):
-                    if index > around.index:
-                        self._drop_pass(around.path, index)
+                self._cut_passes(around.path, around.index)
             holder = place.parents[:depth]
             prefix = around.path[: len(around.path) - len(around.node.id)]
             self._drop_after(self._list_of(holder, place.root), around.node.id, prefix)
+
+    def _cut_passes(self, loop: str, first: int) -> None:
+        """Passes after ``first`` run again; those of them that are folded have records no more, so that everything in
+        the loop gets a new generation."""
+        self._from_pass[loop] = first
+        low = self._states.get(loop, {}).get("low")
+        if loop in self._folded and (low is None or low > first + 1):
+            self._prefixes[loop] = self._prefixes.get(loop, 0) + 1
+        for index in self._passes(loop):
+            if index > first:
+                self._drop_pass(loop, index)
 
     def _list_of(self, parents: Sequence[Around], root: str) -> Sequence[Node]:
         if not parents:
@@ -391,7 +403,7 @@ class Takeover:
                     after[node.id] = None
                     grown = True
         for name in after:
-            if prefix + name in self._records:
+            if name != first and prefix + name in self._records:
                 self.drop(prefix + name)
 
     def _drop_pass(self, loop: str, index: int) -> None:
