@@ -218,11 +218,11 @@ async def scheduled(handle: WorkflowHandle[Any, Any]) -> list[str]:
 
 @asynccontextmanager
 async def open_workbench(
-    temporal: Client, folder: Path, *, cached_runs: int = 100, **settings: Any
+    temporal: Client, folder: Path, *, cached_runs: int = 100, functions: str = FUNCTIONS, **settings: Any
 ) -> AsyncIterator[Workbench]:
     """A worker with the functions above, its own SQLite store and task queue."""
     (folder / "activities").mkdir()
-    (folder / "activities" / "engine_functions.py").write_text(FUNCTIONS)
+    (folder / "activities" / "engine_functions.py").write_text(functions)
     queue = f"orchestrator-{uuid.uuid4().hex[:8]}"
     made = Settings(project_dir=folder, task_queue=queue, **settings)
     made.state.mkdir(parents=True, exist_ok=True)
