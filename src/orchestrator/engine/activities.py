@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -82,8 +83,8 @@ class Activities:
         """Bytes the arguments of one activity may have."""
 
     async def run(self, call: Call) -> Outcome:
-        """Schedule the call and wait for its end. Raises StepFailed; cancellation passes through once the activity
-        has stopped or its worker is lost."""
+        """Schedule the call and wait for its end. Raises StepFailed, and CancelledError once the activity has stopped
+        or its worker is lost: Temporal tells a cancelled activity as a failure of it."""
         arguments = self._arguments(call)
         await self._budget.admit(_size(arguments))
         plan = self._plan(call)
@@ -91,7 +92,7 @@ class Activities:
             result = await self._start(call, plan, arguments)
         except ActivityError as error:
             if is_cancelled_exception(error):
-                raise
+                raise asyncio.CancelledError from error
             raise activity_failure(call.node, call.path, error) from error
         finally:
             self._budget.release()
@@ -109,7 +110,7 @@ class Activities:
             result = await self._start_local(call, plan, arguments)
         except (ActivityError, ApplicationError) as error:
             if is_cancelled_exception(error):
-                raise
+                raise asyncio.CancelledError from error
             raise activity_failure(call.node, call.path, error) from error
         finally:
             self._budget.release()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 
 from temporalio import workflow
@@ -49,7 +50,7 @@ async def _prepare(walk: Walk, node: Node, path: str, config: dict[str, Json], v
         )
     except (ActivityError, ApplicationError) as error:
         if is_cancelled_exception(error):
-            raise
+            raise asyncio.CancelledError from error
         cause = error.cause if isinstance(error, ActivityError) else error
         told = cause.message if isinstance(cause, ApplicationError) else "the steps could not be checked in time"
         kind = cause.type if isinstance(cause, ApplicationError) and cause.type else "invalid_steps"

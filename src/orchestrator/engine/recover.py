@@ -29,9 +29,14 @@ async def try_(walk: Walk, node: Node, frame: Frame, path: str) -> Outcome:
     except RunEnded as ended:
         state.update(stage="finally", ended={"output": ended.output, "status": ended.status})
     except asyncio.CancelledError:
-        await _finally(walk, node, frame, None, urgent=True)
+        try:
+            await _finally(walk, node, frame, None, urgent=True)
+        except (StepFailed, RunEnded) as error:
+            # Neither hides that the step was cancelled.
+            walk.run.warnings.append(f"`finally` of '{path}' did not end well: {error}")
         raise
-    error: ErrorRecord | None = state.get("error") if "output" not in state else None
+    unhandled = "output" not in state and "ended" not in state
+    error: ErrorRecord | None = state.get("error") if unhandled else None
     await _finally(walk, node, frame, error, urgent=False)
     if "ended" in state:
         raise RunEnded(state["ended"]["output"], state["ended"]["status"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 
 from temporalio import workflow
@@ -101,7 +102,7 @@ async def _resolve(walk: Walk, node: Node, path: str, wanted: list[Json]) -> lis
         )
     except (ActivityError, ApplicationError) as error:
         if is_cancelled_exception(error):
-            raise
+            raise asyncio.CancelledError from error
         cause = error.cause if isinstance(error, ActivityError) else error
         kind = cause.type if isinstance(cause, ApplicationError) and cause.type else "unavailable"
         told = cause.message if isinstance(cause, ApplicationError) else f"flow '{wanted[0]}' could not be resolved"
