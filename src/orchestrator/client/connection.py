@@ -75,6 +75,11 @@ def _worded(error: RPCError, temporal: temporalio.client.Client, run_id: str | N
         return NotFound(f"there is no run '{run_id}'; `orchestrator runs list` shows the recent ones")
     if is_too_large(error):
         return TooLarge(f"Temporal refuses data of this size: {said}; keep large data elsewhere and pass a reference")
+    if "limit for signal events" in said:
+        return Conflict(
+            f"the run '{run_id}' has as many signals as Temporal keeps for one run (10,000 unless its operator chose "
+            "otherwise): send more when the run has continued as new, or fewer and larger ones"
+        )
     if error.status in _LOST:
         return _unreachable(temporal.service_client.config.target_host, error)
     if error.status == RPCStatusCode.INVALID_ARGUMENT:

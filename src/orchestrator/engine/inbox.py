@@ -35,26 +35,28 @@ class Inbox:
     passes of a loop) are told apart by the task a message names, else the one that opened first takes it."""
 
     def __init__(self) -> None:
-        self._waiting: dict[str, deque[Json]] = {}
+        self._waiting: dict[str, deque[tuple[Json, int]]] = {}
+        """Messages and their bytes."""
         self._open: dict[str, dict[str, Receiver]] = {}
         self._seen: OrderedDict[str, None] = OrderedDict()
         self._buffered = 0
         self._bytes = 0
+        self._refused = 0
         self.refusals: list[str] = []
 
     def deliver(self, name: str, message: Json, size: int = 0) -> None:
         """A signal has arrived. Signals cannot be answered: a refusal is kept for the run's warnings."""
         if not self.is_new(message):
             return
+        receivers = self._open.get(name, {})
         reason: str | None = None
-        keeps = not self._open.get(name)
-        for path, receiver in self._open.get(name, {}).items():
+        for path, receiver in receivers.items():
             refused = self._try(path, receiver, message)
             if refused is None:
                 return
             reason = reason or refused
-            keeps = keeps or receiver.keeps
-        if not keeps:
+        # Kept where nothing waits, where a later wait may take it, and for a task that is not open yet.
+        if receivers and not all(r.keeps or _other_task(path, message) for path, r in receivers.items()):
             self.note(name, reason)
         else:
             self._keep(name, message, size)
@@ -70,20 +72,21 @@ class Inbox:
         """A wait begins: first what has queued up, then what comes."""
         self._open.setdefault(name, {})[path] = receiver
         queued = self._waiting.pop(name, None)
-        if not queued:
-            return
-        left: deque[Json] = deque()
-        for message in queued:
-            reason = None if receiver.is_full() else _refusal(path, receiver, message)
-            if receiver.is_full() or (reason is not None and (receiver.keeps or _other_task(path, message))):
-                left.append(message)
-            elif reason is None:
+        passed: list[tuple[Json, int]] = []
+        while queued and not receiver.is_full():
+            message, size = queued.popleft()
+            reason = _refusal(path, receiver, message)
+            if reason is not None and (receiver.keeps or _other_task(path, message)):
+                passed.append((message, size))
+                continue
+            self._buffered -= 1
+            self._bytes -= size
+            if reason is None:
                 receiver.take(message)
             else:
                 self.note(name, reason)
-        self._buffered -= len(queued) - len(left)
-        if left:
-            self._waiting[name] = left
+        if queued or passed:
+            self._waiting[name] = deque([*passed, *(queued or ())]) if passed else queued or deque()
 
     def close(self, name: str, path: str) -> None:
         """A wait is over."""
@@ -106,26 +109,31 @@ class Inbox:
 
     def note(self, name: str, refusal: str | None) -> None:
         """Keep why a signal was refused, for the run's warnings."""
-        if refusal is not None and len(self.refusals) < MOST_REFUSALS:
+        if refusal is None:
+            return
+        self._refused += 1
+        if self._refused <= MOST_REFUSALS:
             self.refusals.append(f"a signal '{name}' was refused: {refusal}")
+        else:
+            self.refusals[MOST_REFUSALS:] = [f"{self._refused - MOST_REFUSALS} more signals were refused"]
 
     def to_json(self) -> dict[str, Json]:
         """What continue-as-new carries on."""
         return {
-            "waiting": {name: list(messages) for name, messages in self._waiting.items()},
+            "waiting": {name: [list(one) for one in messages] for name, messages in self._waiting.items()},
             "seen": list(self._seen),
-            "bytes": self._bytes,
             "refusals": self.refusals,
+            "refused": self._refused,
         }
 
     def restore(self, data: dict[str, Json]) -> None:
-        """Take up what ``to_json`` wrote; signals that came since stand behind it."""
+        """Become what ``to_json`` wrote."""
         for name, messages in data["waiting"].items():
-            self._waiting[name] = deque([*messages, *self._waiting.get(name, ())])
-        self._buffered = sum(len(messages) for messages in self._waiting.values())
-        self._bytes += data["bytes"]
-        self._seen = OrderedDict.fromkeys([*data["seen"], *self._seen])
-        self.refusals = [*data["refusals"], *self.refusals]
+            for message, size in messages:
+                self._put(name, message, size)
+        self._seen = OrderedDict.fromkeys(data["seen"])
+        self.refusals = data["refusals"]
+        self._refused = data["refused"]
 
     def _keep(self, name: str, message: Json, size: int) -> None:
         if self._buffered >= MOST_BUFFERED:
@@ -133,10 +141,12 @@ class Inbox:
         elif self._buffered and self._bytes + size > MOST_BUFFERED_BYTES:
             self.note(name, f"the signals that are waiting already have {self._bytes} bytes")
         else:
-            self._waiting.setdefault(name, deque()).append(message)
-            self._buffered += 1
-            # Sizes are only known as messages arrive: the sum begins anew when nothing waits.
-            self._bytes = size if self._buffered == 1 else self._bytes + size
+            self._put(name, message, size)
+
+    def _put(self, name: str, message: Json, size: int) -> None:
+        self._waiting.setdefault(name, deque()).append((message, size))
+        self._buffered += 1
+        self._bytes += size
 
     def _try(self, path: str, receiver: Receiver, message: Json) -> str | None:
         reason = _refusal(path, receiver, message)

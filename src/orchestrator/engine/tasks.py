@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from dataclasses import replace
 
 from pydantic import ValidationError
@@ -19,12 +20,16 @@ from orchestrator.engine.waits import Wait
 from orchestrator.spec.acts.human_task import REJECT, HumanTaskConfig
 from orchestrator.spec.call import CLOSE_TASK
 from orchestrator.spec.definition import Json, Node, Retry, Timeout
+from orchestrator.spec.findings import kind_of
 from orchestrator.spec.inputs import check_json, check_schema
 
 Decision = dict[str, Json]
 
 PERSISTENT = Retry(max_attempts=1000, max_interval=60.0, on=("*",))
 """Opening and closing a task outlives an outage of the store."""
+MOST_VALUES = 5_000
+"""Members, items and scalars of one answer."""
+_HALF = re.compile("[\ud800-\udfff]")
 
 
 async def human_task(walk: Walk, node: Node, frame: Frame, path: str) -> Outcome:
@@ -149,12 +154,39 @@ def refuse(task: HumanTaskConfig, message: Json) -> str | None:
         return f"decision {chosen!r} is not one of {', '.join(names)}"
     if chosen in task.comment_required and not message.get("comment"):
         return f"'{chosen}' needs a comment"
+    wrong = next((key for key in ("comment", "by") if not isinstance(message.get(key), str | None)), None)
+    if wrong is not None:
+        return f"`{wrong}` is text, and not {kind_of(message[wrong])}"
+    if (unfit := _unfit(message)) is not None:
+        return unfit
     data = message.get("data")
     if task.form and not (data is None and chosen == REJECT):
         problems = check_json(task.form, {} if data is None else data)
         if problems:
             return "; ".join(f"data.{problem.field}: {problem.message}" for problem in problems)
     return None
+
+
+def _unfit(message: Json) -> str | None:
+    """Why an answer cannot be kept or checked: more than can be looked at while a message is handled, or text that no
+    database takes."""
+    rest, seen = [message], 0
+    while rest:
+        value = rest.pop()
+        seen += 1
+        if seen > MOST_VALUES:
+            return f"it holds more than {MOST_VALUES} values; keep large data elsewhere and answer with a reference"
+        if isinstance(value, dict):
+            rest += [*value, *value.values()]
+        elif isinstance(value, list):
+            rest += value
+        elif isinstance(value, str) and not _is_storable(value):
+            return "its text holds a NUL or half a character (\\ud800 to \\udfff without its pair)"
+    return None
+
+
+def _is_storable(text: str) -> bool:
+    return "\0" not in text and (text.isascii() or not _HALF.search(text))
 
 
 def _record(message: Json, at: str, due: str | None) -> Decision:

@@ -67,6 +67,8 @@ class FlowWorkflow:
         self._error: ErrorRecord | None = None
         self._continued = 0
         self._asked_to_cancel = False
+        self._early: list[tuple[str, Sequence[RawValue]]] | None = []
+        """Signals that came before the run had taken up what it remembers of those before them."""
 
     @workflow.run
     async def run(self, args: Sequence[RawValue]) -> Json:
@@ -74,6 +76,7 @@ class FlowWorkflow:
         try:
             walk = await self._resolve(args)
             self._life = life = self._begin(walk, args)
+            self._take_early()
             return await self._end(await self._lived(life, args))
         except StepFailed as failure:
             self._fail(failure.error)
@@ -243,6 +246,17 @@ class FlowWorkflow:
     def on_signal(self, name: str, args: Sequence[RawValue]) -> None:
         """Any signal: kept for the wait of that name. Works before the definition is resolved."""
         self._gate.progressed()
+        if self._early is None:
+            self._take(name, args)
+        else:
+            self._early.append((name, args))
+
+    def _take_early(self) -> None:
+        early, self._early = self._early or (), None
+        for name, args in early:
+            self._take(name, args)
+
+    def _take(self, name: str, args: Sequence[RawValue]) -> None:
         try:
             message = self._message(args)
         except ApplicationError as error:
