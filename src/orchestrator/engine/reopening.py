@@ -40,14 +40,15 @@ def race(state: Mapping[str, Json], record: Record, completed: Iterable[str]) ->
 
 
 def attempt(state: Mapping[str, Json], record: Record, label: str | None, caught: Json) -> tuple[str, State]:
-    """The list of a try that goes on, and its state. ``label`` is the list that must; without it the step decides:
+    """The list of a try that goes on, and its state. ``label`` is the list that has to; without it
+    the step decides, as it does where what came before that list had failed:
 
     - what failed inside ``finally`` or a ``catch`` goes on there, and the body stays as it ended;
     - anything else goes on in the body, which may be caught again.
 
     ``caught`` is the error of the body's failed step, as its record tells it.
     """
-    if label is None:
+    if label is None or (label == "finally" and state):
         label = _open_list(state)
     if label == "finally":
         return label, fresh(state) if "stage" in state else {"stage": "finally", "output": record.get("output")}
