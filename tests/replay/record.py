@@ -5,97 +5,87 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import re
 import tempfile
 from pathlib import Path
-from typing import Any
 
-from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
-from tests.conftest import start_temporal
+from temporalio.client import Client, WorkflowFailureError, WorkflowHistory
+from tests.conftest import start_temporal, stop
 from tests.engine.harness import Workbench, open_workbench
+from tests.replay.commands import replay
+from tests.replay.flows import KEPT, Handle, Kept
+
+from orchestrator import admission
+from orchestrator.client import Client as FlowClient
 
 FOLDER = Path(__file__).parent / "histories"
-
-FLOWS: dict[str, str] = {
-    "two-echoes-and-a-wait": """
-id: two-echoes-and-a-wait
-steps:
-  - {id: a, type: function, config: {handler: echo, args: [one]}}
-  - {id: b, type: function, config: {handler: echo, args: [two]}}
-  - {id: w, type: wait, config: {duration: 1s}}
-""",
-    "graph-and-parallel": """
-id: graph-and-parallel
-vars: {n: 1}
-steps:
-  - {id: x, type: function, needs: [], config: {handler: echo, args: [x]}}
-  - {id: y, type: function, needs: [], config: {handler: slow, params: {seconds: 0.2}}}
-  - {id: z, type: function, needs: [x], config: {handler: echo, args: ["{{ steps.x.output }}"]}}
-  - id: p
-    type: parallel
-    config:
-      on_failure: finish_all
-      branches:
-        - {id: p1, type: function, config: {handler: slow, params: {seconds: 0.1}}}
-        - {id: p2, type: function, config: {handler: echo, args: ["{{ uuid() }} {{ now() }}"]}}
-        - {id: p3, type: block, timeout: 10s, config: {steps: [{id: p31, type: function, config: {handler: echo, args: [3]}}]}}
-  - {id: s, type: set, config: {n: "{{ vars.n + 1 }}"}}
-output: "{{ vars.n }}"
-""",
-    "branches-and-handlers": """
-id: branches-and-handlers
-timeout: 1h
-steps:
-  - id: c
-    type: condition
-    config: {if: "1 < 2", then: [{id: t, type: function, config: {handler: echo, args: [t]}}], else: [{id: e, type: fail, config: {type: x, message: never}}]}
-  - id: sw
-    type: switch
-    config: {value: "'b'", cases: [{equals: a, steps: [{id: ca, type: fail, config: {type: x, message: never}}]}, {equals: b, steps: [{id: cb, type: function, config: {handler: echo, args: [b]}}]}]}
-  - {id: bad, type: function, retry: {max_attempts: 2, initial_interval: 10ms}, on_error: [{id: fix, type: function, config: {handler: echo, args: ["{{ error.type }}"]}}], config: {handler: fail_times, params: {times: 9}}}
-  - {id: out, type: return, config: {output: {done: "{{ steps.bad.output }}"}}}
-error_handling: {finally: [{id: last, type: function, config: {handler: echo, args: [last]}}]}
-""",
-    "review-decided": """
-id: review-decided
-steps:
-  - {id: review, type: human-task, config: {assignee: team, deadline: 24h}}
-  - {id: after, type: function, config: {handler: echo, args: ["{{ steps.review.output.decision }}"]}}
-""",
-    "review-cancelled": """
-id: review-cancelled
-steps:
-  - parallel:
-      - {id: review, type: human-task, config: {assignee: team}}
-      - {id: long, type: function, config: {handler: slow, params: {seconds: 60}}}
-""",
-}
+_WHO = r'("identity": |"name": )"\d+@[^"]*"'
+"""Who ran it is of no use to a replay."""
 
 
-async def record(bench: Workbench, name: str, flow: str) -> None:
-    """Run one flow to its end and write its history."""
-    handle: WorkflowHandle[Any, Any] = await bench.start(flow)
-    if name.startswith("review"):
-        await bench.waiting(handle, "review")
-        if name.endswith("decided"):
-            await handle.signal("review", {"decision": "approve"})
-        else:
-            await handle.cancel()
+async def record(bench: Workbench, name: str, kept: Kept) -> None:
+    """Run one flow to its end and write its histories: every execution of the run, its sub-flows and its retry."""
+    for child in kept.children:
+        await admission.publish_text(bench.store, bench.project, child)
+    handle = await bench.start(kept.flow, **kept.envelope)
+    await kept.act(bench, handle)
+    await _end(handle)
+    await _keep(bench, name, handle)
+    if kept.retried:
+        client = FlowClient(bench.settings, bench.store, bench.temporal, lambda: bench.project)
+        again = await client.retry(handle.id)
+        await _end(again.handle)
+        await _keep(bench, f"{name}-again", again.handle)
+
+
+async def _end(handle: Handle) -> None:
     with contextlib.suppress(WorkflowFailureError):
-        await asyncio.wait_for(handle.result(), 60)
-    text = (await handle.fetch_history()).to_json()
-    # Who ran it is of no use to a replay.
-    text = re.sub(r'("identity": |"name": )"\d+@[^"]*"', r'\1"worker"', text)
-    (FOLDER / f"{name}.json").write_text(text, encoding="utf-8")
+        await asyncio.wait_for(handle.result(), 120)
+
+
+async def _keep(bench: Workbench, name: str, handle: Handle) -> None:
+    """Every execution of a run as a file of its own, then those of its sub-flows."""
+    for number, history in enumerate(await _chain(bench, handle), start=1):
+        _, local = await replay(history)
+        data = json.loads(re.sub(_WHO, r'\1"worker"', history.to_json()))
+        suffix = f"-{number}" if number > 1 else ""
+        text = json.dumps({"id": handle.id, "local": local, **data}, ensure_ascii=False, indent=1)
+        (FOLDER / f"{name}{suffix}.json").write_text(f"{text}\n", encoding="utf-8")
+        for count, child in enumerate(_children(history), start=1):
+            found = bench.temporal.get_workflow_handle(child)
+            await _end(found)
+            await _keep(bench, f"{name}{suffix}-child-{count}", found)
+
+
+async def _chain(bench: Workbench, handle: Handle) -> list[WorkflowHistory]:
+    """The run's executions, the first one first."""
+    run_id = handle.first_execution_run_id or (await handle.describe()).run_id
+    chain: list[WorkflowHistory] = []
+    while run_id:
+        one = await bench.temporal.get_workflow_handle(handle.id, run_id=run_id).fetch_history()
+        chain.append(one)
+        # Empty where the run ended here.
+        run_id = one.events[-1].workflow_execution_continued_as_new_event_attributes.new_execution_run_id
+    return chain
+
+
+def _children(history: WorkflowHistory) -> list[str]:
+    return [
+        event.start_child_workflow_execution_initiated_event_attributes.workflow_id
+        for event in history.events
+        if event.HasField("start_child_workflow_execution_initiated_event_attributes")
+    ]
 
 
 async def main(address: str) -> None:
     """Record what is missing."""
+    FOLDER.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         async with open_workbench(await Client.connect(address), Path(folder)) as bench:
-            for name, flow in FLOWS.items():
+            for name, kept in KEPT.items():
                 if not (FOLDER / f"{name}.json").exists():
-                    await record(bench, name, flow)
+                    await record(bench, name, kept)
 
 
 if __name__ == "__main__":
@@ -104,5 +94,4 @@ if __name__ == "__main__":
         try:
             asyncio.run(main(found))
         finally:
-            process.terminate()
-            process.wait(10)
+            stop(process)
