@@ -58,8 +58,7 @@ class Life:
     def cancel(self) -> None:
         """The run is to stop: a pause ends, nothing new begins, and what has begun is stopped."""
         self._cancelled = True
-        self._run.gate.paused = False
-        self._run.clock.go()
+        self._run.resume()
         if self._walking is not None and self.ending is None:
             self._run.gate.reopen()
             self._walking.cancel()
@@ -67,6 +66,7 @@ class Life:
     def fail(self, error: ErrorRecord) -> None:
         """The run cannot go on: stop what has begun and end as failed, compensating."""
         self._failure = error
+        self._run.resume()
         if self._walking is not None:
             self._walking.cancel()
 
@@ -89,6 +89,7 @@ class Life:
         if self.deadline is not None and not await self._run.clock.first(
             self._walking, self.deadline, "timeout of the run"
         ):
+            self._run.resume()
             self._run.gate.reopen()
             await settle([self._walking])
             await self._run.strays.stop()

@@ -53,6 +53,11 @@ class Run:
     meter: Meter = field(default_factory=lambda: Meter(workflow.now, lambda: str(workflow.uuid4()), OPERATION_LIMIT))
     warnings: list[str] = field(default_factory=list)
 
+    def resume(self) -> None:
+        """End a pause; what has to be cleaned up does not wait for one."""
+        self.gate.paused = False
+        self.clock.go()
+
 
 class Walk(Protocol):
     """A walk over one program: what a control construct uses to run what is inside it."""
