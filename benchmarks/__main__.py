@@ -1,4 +1,4 @@
-"""``python -m benchmarks [--only micro|steps|webhook] [--rounds N] [--save]``."""
+"""``python -m benchmarks [--only micro|steps|webhook|loops] [--rounds N] [--save]``."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import sys
 
 import uvloop
 
-from benchmarks import micro, report, steps, webhook
+from benchmarks import loops, micro, report, steps, webhook
 
-PARTS = ("micro", "steps", "webhook")
+PARTS = ("micro", "steps", "webhook", "loops")
 
 
 async def main() -> None:
@@ -35,6 +35,10 @@ async def _table(part: str, rounds: int) -> str:
         return report.table("Small figures", micro.measure(rounds))
     if part == "steps":
         return report.table("Five function steps, one worker process", await steps.measure(rounds))
+    if part == "loops":
+        passes = report.table("While, one function step in each pass", await loops.measure_while(rounds))
+        items = report.table(f"For-each, {loops.ITEMS} items, one function step each", await loops.measure_each(rounds))
+        return f"{passes}\n{items}"
     return report.table("Webhook, five HTTP steps, synchronous answer", await webhook.measure(rounds))
 
 

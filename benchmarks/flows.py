@@ -72,6 +72,42 @@ def webhook(echo_port: int) -> str:
     return "\n".join(lines)
 
 
+CONCURRENCIES = (1, 10, 100)
+
+
+def count_up() -> str:
+    """A while loop with one function step in each pass, as often as the input says."""
+    return """id: count-up
+inputs: {times: integer}
+vars: {n: 0}
+steps:
+  - id: loop
+    type: while
+    config:
+      while: vars.n < inputs.times
+      max_iterations: 1000000
+      steps:
+        - {id: note, type: function, config: {handler: take_note, args: ["{{ vars.n }}"]}}
+        - {id: keep, type: set, config: {n: "{{ steps.note.output }}"}}
+output: "{{ vars.n }}"
+"""
+
+
+def each(concurrency: int) -> str:
+    """A for-each over as many items as the input says, with one function step for each."""
+    return f"""id: each-{concurrency}
+inputs: {{items: integer}}
+steps:
+  - id: each
+    type: for-each
+    config:
+      items: inputs.items
+      concurrency: {concurrency}
+      steps:
+        - {{id: note, type: function, config: {{handler: take_note, args: ["{{{{ item }}}}"]}}}}
+"""
+
+
 def many_steps(count: int) -> str:
     """A flow of ``count`` HTTP steps with expressions, to measure loading."""
     lines = ["id: many-steps", "inputs:", "  start: {type: object, required: [id]}", "steps:"]
@@ -96,4 +132,7 @@ def write_project(folder: Path, echo_port: int) -> None:
     (folder / "activities").mkdir()
     (folder / "workflows" / "five-steps.yaml").write_text(five_steps())
     (folder / "workflows" / "webhook-five.yaml").write_text(webhook(echo_port))
+    (folder / "workflows" / "count-up.yaml").write_text(count_up())
+    for concurrency in CONCURRENCIES:
+        (folder / "workflows" / f"each-{concurrency}.yaml").write_text(each(concurrency))
     (folder / "activities" / "notes.py").write_text(FUNCTIONS)

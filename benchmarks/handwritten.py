@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from datetime import timedelta
 from typing import Any
@@ -62,12 +63,41 @@ class WebhookFive:
         return {"total": count, "size": "big" if count > 3 else "small"}
 
 
+@workflow.defn(name="CountUp")
+class CountUp:
+    """A loop that continues as new where Temporal suggests it or its history has 5,000 events, as ours does."""
+
+    @workflow.run
+    async def run(self, count: int, times: int) -> int:
+        while count < times:
+            info = workflow.info()
+            if info.is_continue_as_new_suggested() or info.get_current_history_length() >= 5_000:
+                workflow.continue_as_new(args=[count, times])
+            count = await workflow.execute_activity(take_note, count, start_to_close_timeout=_LIMIT)
+        return count
+
+
+@workflow.defn(name="Each")
+class Each:
+    """One activity per item, so many at once."""
+
+    @workflow.run
+    async def run(self, items: int, concurrency: int) -> list[int]:
+        room = asyncio.Semaphore(concurrency)
+
+        async def one(item: int) -> int:
+            async with room:
+                return await workflow.execute_activity(take_note, item, start_to_close_timeout=_LIMIT)
+
+        return list(await asyncio.gather(*[one(item) for item in range(items)]))
+
+
 def worker(client: Client, echo_port: int) -> Worker:
     """A tuned worker: no sandbox, and a cache above the number of runs in flight."""
     return Worker(
         client,
         task_queue=QUEUE,
-        workflows=[FiveSteps, WebhookFive],
+        workflows=[FiveSteps, WebhookFive, CountUp, Each],
         activities=[take_note, Http(echo_port).post],
         workflow_runner=UnsandboxedWorkflowRunner(),
         max_cached_workflows=2_000,
