@@ -67,6 +67,10 @@ class Compensations:
             self._counter += 1
             owed.number, owed.status = self._counter, "completed"
 
+    def withdraw(self, path: str) -> None:
+        """A step that was attempted turned out to have no effect."""
+        self._owed = [owed for owed in self._owed if owed.path != path or owed.record is not None]
+
     def commit(self, scope: str) -> None:
         """A saga that commits has completed: nothing of it is owed any more."""
         self._owed = [owed for owed in self._owed if owed.scope != scope]

@@ -82,7 +82,7 @@ class Interpreter:
         record = self.run.journal.get(path)
         if record is not None and record["status"] != "running":
             self._recall(node, frame, record)
-            if record["status"] == "failed" and node.on_error == "fail":
+            if record["status"] == "failed" and node.on_error != "continue":
                 # What it failed was still being settled around it, such as a saga's compensations.
                 raise StepFailed(record["error"])
             return record
@@ -160,7 +160,10 @@ class Interpreter:
             if node.type == "saga":
                 saga.close_completed(self, node, frame, path)
             self.run.journal.complete(path, record, now_text(), outcome.output, outcome.extra)
-            if owed is not None:
+            if owed is not None and outcome.extra.get("cached"):
+                # It did nothing in this run: undoing it would undo another run's effect.
+                owed.withdraw(path)
+            elif owed is not None:
                 owed.complete(node, path, frame)
 
     def _end(self, path: str, record: Record, ended: RunEnded) -> None:

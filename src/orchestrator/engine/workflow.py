@@ -158,8 +158,7 @@ class FlowWorkflow:
                 messages = self._decode(args[4])
                 self._inbox.restore(messages["inbox"])
                 self._events.restore(messages["events"])
-        else:
-            _set_vars(walk)
+        _set_vars(walk)
         return life
 
     async def _lived(self, life: Life, args: Sequence[RawValue]) -> Ending:
@@ -187,6 +186,8 @@ class FlowWorkflow:
             )
         except TimeoutError:
             self._gate.give_way()
+        if self._is_drained():
+            await self._budget.close_express()
         return not living.done() and self._is_drained()
 
     def _is_drained(self) -> bool:
@@ -354,7 +355,8 @@ class FlowWorkflow:
         counts = self._journal.counts
         told = ", ".join([f"{count} {status}" for status, count in counts.items() if count]) or "starting"
         now = ", ".join([f"`{path}`" for path in self._journal.running(10)])
-        workflow.set_current_details(f"**{self._status}**: {told}" + (f"\n\nnow at: {now}" if now else ""))
+        status = "paused" if self._gate.paused and self._status == "running" else self._status
+        workflow.set_current_details(f"**{status}**: {told}" + (f"\n\nnow at: {now}" if now else ""))
 
     def _waits_changed(self) -> None:
         if self._walk is None or not self._walk.run.envelope.search_attributes:
@@ -399,10 +401,12 @@ def _unresolved(error: ActivityError | ApplicationError) -> ErrorRecord:
 
 
 def _set_vars(walk: Interpreter) -> None:
-    """The start values of vars; one may name those above it."""
+    """The start values of vars; one may name those above it. What a journal brought along stays as it is: a re-run
+    leaves out the vars that are to begin anew."""
     scope = walk.run.frame.scope
     try:
         for name, value in walk.program.vars.items():
-            scope["vars"][name] = value.render(scope, walk.run.meter).value
+            if name not in scope["vars"]:
+                scope["vars"][name] = value.render(scope, walk.run.meter).value
     except ExpressionError as error:
         raise flow_failure(walk.program.definition, "vars", error) from error

@@ -22,7 +22,7 @@ Json = Any
 EVERYWHERE = ("trigger", "inputs", "env", "run", "vars", "steps")
 LOOP = ("index", "count", "first", "previous", "parent")
 RUN = ("id", "flow", "version", "started_at", "attempt", "retry_of", "parent", "test")
-RECORD = ("status", "output", "error", "attempts", "started_at", "finished_at", "usage", "type", "name")
+RECORD = ("status", "output", "error", "attempts", "started_at", "finished_at", "usage", "type", "name", "cached")
 RECORD_OF = {
     "condition": ("branch",), "switch": ("branch",), "parallel": ("finished", "winner"), "for-each": ("errors",),
     "while": ("passes",),

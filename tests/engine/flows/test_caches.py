@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from tests.engine.harness import Workbench
+from tests.engine.harness import Workbench, failure_of
 
 FLOW = """
 id: cached
@@ -39,3 +39,20 @@ async def test_passes_of_a_loop_share_a_key(workbench: Workbench) -> None:
     """
     assert await workbench.run(flow) == ["a", "b", "a", "b"]
     assert workbench.calls() == ["echo a", "echo b"]
+
+
+async def test_a_step_that_was_not_run_is_not_undone(workbench: Workbench) -> None:
+    flow = """
+    id: cached-saga
+    inputs: {fails: boolean}
+    steps:
+      - id: book
+        type: function
+        config: {handler: echo, args: [room]}
+        cache: {key: room}
+        compensate: {type: function, config: {handler: echo, args: [undo]}}
+      - {type: fail, if: inputs.fails, config: {type: told, message: to}}
+    """
+    await workbench.run(flow, {"fails": False})
+    await failure_of(await workbench.start(flow, {"fails": True}))
+    assert workbench.calls() == ["echo room"]
