@@ -63,7 +63,12 @@ class Race:
     @property
     def lost(self) -> bool:
         """Whether enough can no longer complete."""
-        return self._completed + len(self.counting) - self._over < self.needed
+        return self.able < self.needed
+
+    @property
+    def able(self) -> int:
+        """How many count and were neither skipped nor failed."""
+        return len(self.counting) - self._skipped - self._failed
 
     @property
     def winner(self) -> str | None:
@@ -81,19 +86,21 @@ async def parallel(walk: Walk, node: Node, frame: Frame, path: str) -> Outcome:
     inner = frame.into(node)
     race = _race(walk, node, frame, path, branches)
     if race.lost:
-        message = f"`wait_for` asks for {race.needed} branches to complete and {len(race.counting)} count"
-        raise StepFailed(error_record(node, path, "invalid_config", message))
+        raise _out_of_reach(race, node, path)
 
     def decided(index: int, outcome: Record | BaseException) -> bool:
-        status = "failed" if isinstance(outcome, BaseException) else str(outcome["status"])
-        return race.ends(branches[index].id, status)
+        if isinstance(outcome, BaseException):
+            return race.ends(branches[index].id, "failed")
+        # A failure that its author let pass (`on_error: continue`) leaves the race as a skip does.
+        status = str(outcome["status"])
+        return race.ends(branches[index].id, "skipped" if status == "failed" else status)
 
     ended = await run_all(
         members(walk, branches, inner), stops=lambda error: not isinstance(error, StepFailed), enough=decided
     )
     if not race.won:
         await settle(ended.pending)
-        raise combined(_errors(ended))
+        raise combined(_errors(ended) or [_out_of_reach(race, node, path)])
     left = [branch.id for branch, result in zip(branches, ended.results, strict=True) if result is None]
     if node.config.get("losers") == "finish":
         walk.run.strays.adopt(ended.pending)
@@ -102,6 +109,11 @@ async def parallel(walk: Walk, node: Node, frame: Frame, path: str) -> Outcome:
         left = []
     _warn(walk, ended)
     return _outcome(race, branches, ended, left)
+
+
+def _out_of_reach(race: Race, node: Node, path: str) -> StepFailed:
+    message = f"`wait_for` asks for {race.needed} branches to complete and {race.able} can: the others do not count"
+    return StepFailed(error_record(node, path, "invalid_config", f"{message}, were skipped or failed"))
 
 
 def resume_losers(walk: Walk, node: Node, frame: Frame) -> None:
