@@ -97,9 +97,12 @@ def _timeout_failure(node: Node, path: str, cause: TemporalTimeout) -> ErrorReco
             message = "the worker that ran the step was lost and no attempt was left"
             return error_record(node, path, "worker_lost", message, retryable=True)
         case _:
-            limit = node.timeout.total
+            budget, limit = node.retry.max_duration if node.retry else None, node.timeout.total
+            whose = "total timeout"
+            if budget is not None and (limit is None or budget < limit):
+                whose, limit = "retry's max_duration", budget
             message = (
-                f"the step did not finish within its total timeout {_seconds(limit)}, waiting in the queue and retries "
+                f"the step did not finish within its {whose} {_seconds(limit)}, waiting in the queue and retries "
                 "included; is a worker serving its task queue?"
             )
             last = cause.__cause__

@@ -40,6 +40,8 @@ from orchestrator.steps.job import WORKER_LOST, from_application
 Json = Any
 _REST_OF_RECORD = 100_000
 """Bytes that an error's record may need beside its data."""
+_MOMENT = 0.1
+"""Seconds between the end of a step's last attempt and the end of its total time."""
 _STORE_TRIES = (0.2, 0.5, 1.0, 2.0)
 """Seconds between tries to store a result: what the step did should not be done again for a hiccup of the storage."""
 
@@ -145,13 +147,20 @@ class _Attempt(ActivityInboundInterceptor):
         wrote them."""
         if call.late:
             input.args = fill_late(list(input.args), call.late, functools.partial(_late_value, context))
+        left = _left_at_start()
+        last = left is not None and (call.attempt_timeout is None or left < call.attempt_timeout)
+        limit = left if last else call.attempt_timeout
+        if limit is not None and limit <= 0:
+            raise _out_of_time(call)
         try:
-            async with asyncio.timeout(call.attempt_timeout) as bound:
+            async with asyncio.timeout(limit) as bound:
                 return await self.next.execute_activity(input)
         except TimeoutError as error:
             if not bound.expired():
                 raise StepError("timeout", str(error) or "something the step waited for timed out") from error
             _stop_thread()
+            if last:
+                raise _out_of_time(call) from error
             raise StepError(
                 "timeout", f"the attempt took longer than its timeout of {call.attempt_timeout:g}s"
             ) from error
@@ -313,6 +322,25 @@ def _delay(call: StepCall, context: StepContext, error: StepError, record: dict[
         retry_after=error.retry_after,
         seconds_left=_seconds_left(),
         chance=random.random(),
+    )
+
+
+def _left_at_start() -> float | None:
+    """What the step's total time leaves to this attempt: a moment less, so that the step has stopped when Temporal
+    would give it up. By the server's clock alone."""
+    info = activity.info()
+    total = info.schedule_to_close_timeout
+    return None if total is None else (info.scheduled_time + total - info.started_time).total_seconds() - _MOMENT
+
+
+def _out_of_time(call: StepCall) -> TerminalError:
+    total = activity.info().schedule_to_close_timeout or timedelta()
+    budget = (
+        None if call.retry is None or call.retry.max_duration is None else timedelta(seconds=call.retry.max_duration)
+    )
+    whose = "its retry's max_duration" if budget == total else "its total timeout"
+    return TerminalError(
+        "step_timeout", f"the step took longer than {whose} of {total.total_seconds():g}s, retries included"
     )
 
 
