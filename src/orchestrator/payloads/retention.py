@@ -66,8 +66,8 @@ def folder_of(temporal: temporalio.client.Client) -> FolderDriver:
     """The folder in which the client stores values, or did before the setting changed. Raises Refused where there is
     none."""
     storage = temporal.data_converter.external_storage
-    for driver in storage.drivers if storage else ():
-        if isinstance(driver, FolderDriver) and (driver is storage.drivers[0] or driver.root.exists()):
+    for number, driver in enumerate(storage.drivers if storage else ()):
+        if isinstance(driver, FolderDriver) and (number == 0 or driver.root.exists()):
             return driver
     raise Refused("only values in files are deleted here; in a bucket its lifecycle rules do that (docs/payloads.md)")
 
