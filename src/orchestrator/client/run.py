@@ -19,13 +19,15 @@ from temporalio.exceptions import ApplicationError, CancelledError, TerminatedEr
 from temporalio.service import RPCError, RPCStatusCode
 
 from orchestrator.client.connection import temporal_errors
-from orchestrator.errors import Conflict, OrchestratorError, Refused, Unavailable
+from orchestrator.errors import Conflict, OrchestratorError, Refused, TooLarge, Unavailable
 from orchestrator.spec.definition import Json
 
 MEMO = "orchestrator"
 """Key of the memo our starts carry: ``{flow, version, trigger}``, and ``retry_of, root, attempt, by`` where a run goes
 on from another. Readable without a worker and without search attributes."""
 
+JOURNAL = "journal"
+"""Query: what another run takes over."""
 PAUSE = "orchestrator.pause"
 RESUME = "orchestrator.resume"
 EVENT = "orchestrator.event"
@@ -150,14 +152,14 @@ class Run:
         """Everything the run has recorded, as its ``journal`` query tells it, all pages put together; empty where it
         never began. Also of a run that is over, while Temporal keeps its history.
 
-        Raises NotFound, and Unavailable when no worker answers.
+        Raises NotFound, Unavailable when no worker answers, and TooLarge.
         """
-        journal = page = await self._ask("journal", {"after": 0})
+        journal = page = await self._ask(JOURNAL, {"after": 0})
         if not journal:
             return {}
         records = list(page["records"])
         while "next" in page:
-            page = await self._ask("journal", {"after": page["next"]})
+            page = await self._ask(JOURNAL, {"after": page["next"]})
             records += page["records"]
         return {key: value for key, value in journal.items() if key != "next"} | {"records": records}
 
@@ -228,6 +230,11 @@ class Run:
             try:
                 answer: dict[str, Json] = await self.handle.query(query, options, rpc_timeout=QUERY_TIMEOUT)
             except WorkflowQueryFailedError as error:
+                if query == JOURNAL and "too large" in str(error).lower():
+                    raise TooLarge(
+                        f"the journal of run '{self.id}' is larger than Temporal carries with ORCHESTRATOR_PAYLOADS "
+                        "none: no other run can take it over; start the flow anew"
+                    ) from error
                 raise Unavailable(f"run '{self.id}' does not tell its {query}: {error}") from error
             except RPCError as error:
                 if error.status not in _NO_WORKER:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -13,8 +14,9 @@ import temporalio.client
 
 from orchestrator import admission
 from orchestrator.client import Client, Run, RunCancelled, RunFailed
-from orchestrator.errors import Conflict, InputsInvalid, NotFound, Refused
+from orchestrator.errors import Conflict, InputsInvalid, NotFound, Refused, TooLarge
 from orchestrator.settings import Settings
+from orchestrator.spec.definition import Envelope, definition_to_json, envelope_to_json
 from orchestrator.spec.project import Project
 from orchestrator.worker import FlowWorker
 
@@ -36,7 +38,7 @@ async def work(name):
         raise TerminalError("told", f"{name} was told to fail")
     while (FOLDER / f"hang-{name}").exists():
         await asyncio.sleep(0.05)
-    return name
+    return "x" * 600_000 if name == "big" else name
 '''
 
 
@@ -83,20 +85,27 @@ class Bench:
         raise AssertionError(f"'{path}' was never called")
 
 
-@pytest.fixture
-async def bench(temporal: temporalio.client.Client, tmp_path: Path) -> AsyncIterator[Bench]:
-    (tmp_path / "activities").mkdir()
-    (tmp_path / "activities" / "again_functions.py").write_text(FUNCTIONS)
+@asynccontextmanager
+async def opened(temporal: temporalio.client.Client, folder: Path, **more: Any) -> AsyncIterator[Bench]:
+    (folder / "activities").mkdir()
+    (folder / "activities" / "again_functions.py").write_text(FUNCTIONS)
     settings = Settings(
-        project_dir=tmp_path,
+        project_dir=folder,
         temporal_address=temporal.service_client.config.target_host,
         task_queue=f"orchestrator-{uuid4().hex[:8]}",
+        **more,
     )
     async with (
         await Client.connect(settings) as client,
         FlowWorker(settings, client.temporal, client.store, Project),
     ):
-        yield Bench(client, tmp_path)
+        yield Bench(client, folder)
+
+
+@pytest.fixture
+async def bench(temporal: temporalio.client.Client, tmp_path: Path) -> AsyncIterator[Bench]:
+    async with opened(temporal, tmp_path) as made:
+        yield made
 
 
 def work(name: str, more: str = "") -> str:
@@ -432,3 +441,55 @@ async def test_an_event_reaches_the_wait_it_correlates_with(bench: Bench) -> Non
         await run.deliver({"data": 1})
     with pytest.raises(Refused, match="no kind"):
         await run.deliver({"type": "a", "kind": "b"})
+
+
+async def test_a_run_that_had_continued_as_new_is_retried_from_what_it_carried(bench: Bench) -> None:
+    await bench.publish(UNDONE)
+    bench.fail("last")
+    found = await bench.client.store.flows.current("undone")
+    envelope = Envelope(found.definition, trigger={"type": "api", "id": "t", "time": "now"}, continue_after=1)
+    run_id = f"undone-{uuid4().hex}"
+    await bench.client.temporal.start_workflow(
+        "undone",
+        args=[{}, envelope_to_json(envelope, {}), definition_to_json(found.definition)],
+        id=run_id,
+        task_queue=bench.client.settings.task_queue,
+    )
+    run = bench.client.run(run_id)
+    with pytest.raises(RunFailed):
+        await run.result(60)
+    assert (await run.state())["continued"] >= 3
+    bench.calls()
+    bench.fail()
+    again = await bench.client.retry(run_id)
+    assert await again.result(60) == "2 last"
+    assert bench.calls() == ["book 2", "each[0]/pay 2", "each[1]/pay 2", "last 1"]
+
+
+LARGE = f"""
+id: large
+steps:
+  - id: each
+    type: for-each
+    config: {{items: 12, collect: none, steps: [{work("grow", ", compensate: " + work("shrink"))}]}}
+  - {work("last")}
+output: done
+"""
+
+
+async def test_a_journal_larger_than_one_message_is_carried_page_by_page(bench: Bench) -> None:
+    run = await bench.failed(LARGE.replace("[grow]", "[big]"), "last", "shrink")
+    bench.calls()
+    bench.fail()
+    again = await bench.client.retry(run.id)
+    assert await again.result(60) == "done"
+    assert bench.calls() == ["last 1"]
+
+
+async def test_a_journal_that_temporal_could_not_carry_is_refused_in_words(
+    temporal: temporalio.client.Client, tmp_path: Path
+) -> None:
+    async with opened(temporal, tmp_path, payloads="none") as bench:
+        run = await bench.failed(LARGE.replace("[grow]", "[big]"), "last", "shrink")
+        with pytest.raises(TooLarge, match="ORCHESTRATOR_PAYLOADS"):
+            await bench.client.retry(run.id)
