@@ -16,6 +16,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from temporalio.runtime import LoggingConfig, Runtime, TelemetryConfig, TelemetryFilter
 from tests.e2e.chaos.recorder import Recorder, recording
 from tests.e2e.chaos.runs import FATES, Case, Driver
 from tests.e2e.chaos.stack import Door, Stack
@@ -120,6 +121,9 @@ def main() -> int:
     parser.add_argument("--keep", type=Path, help="a folder that stays, to look at what happened")
     given = parser.parse_args()
     seed = random.randrange(1_000_000) if given.seed is None else given.seed
+    # The SDK tells every attempt to reach a server that was killed a moment ago.
+    logging = LoggingConfig(TelemetryFilter(core_level="ERROR", other_level="ERROR"))
+    Runtime.set_default(Runtime(telemetry=TelemetryConfig(logging=logging)))
     plan = Plan(given.runs, given.in_flight, given.kills, seed=seed)
     sys.stdout.write(f"seed {seed}\n")
     sys.stdout.flush()
