@@ -77,6 +77,7 @@ class FlowWorkflow:
             walk = await self._resolve(args)
             self._life = life = self._begin(walk, args)
             self._take_early()
+            self._show_progress()
             return await self._end(await self._lived(life, args))
         except StepFailed as failure:
             self._fail(failure.error)
