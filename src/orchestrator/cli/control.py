@@ -171,7 +171,7 @@ def _act(settings: Settings, run_id: str, deed: Callable[[Run], Awaitable[Json]]
 
 
 def _going(pin: list[str] | None, by: str | None, plan: bool, wait: bool, as_json: bool) -> Going:
-    return Going(_pins(pin or []), by or getpass.getuser(), plan, wait, as_json)
+    return Going(pins_of(pin or []), by or getpass.getuser(), plan, wait, as_json)
 
 
 def _go_on(
@@ -216,7 +216,8 @@ def _show_plan(plan: Plan, as_json: bool) -> None:
     say("nothing was started")
 
 
-def _pins(given: list[str]) -> dict[str, Json]:
+def pins_of(given: list[str]) -> dict[str, Json]:
+    """Results by step, from ``--pin`` options. Raises InputUnusable."""
     pins: dict[str, Json] = {}
     for pair in given:
         step, equals, value = pair.partition("=")
