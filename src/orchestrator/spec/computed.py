@@ -232,6 +232,13 @@ def _limits(steps: list[Placed], allow: Sequence[str], max_steps: int, findings:
         elif placed.type not in allow and placed.type != "unknown":
             allowed = ", ".join(f"`{name}`" for name in allow)
             findings.error((*placed.path, "type"), f"`{placed.type}` is not allowed here", f"allowed: {allowed}")
+        if "compensate" in placed.lists:
+            # What is owed is found again in the flow's own definition, where computed steps are not.
+            findings.error(
+                (*placed.path, "compensate"),
+                "computed steps cannot carry compensations",
+                "put `compensate` on the run-steps step: it undoes them as one",
+            )
 
 
 def _names(

@@ -1,83 +1,199 @@
-"""``run-steps``: computed steps run like steps of the flow, inside what their author allowed."""
+"""``run-steps``: steps computed while the flow runs."""
 
 from __future__ import annotations
 
-import pytest
-from tests.engine.harness import Workbench, failure_of, scheduled
+import asyncio
+import json
+from typing import Any
 
-ACT = """
-id: act
-inputs: {plan: {}}
-vars: {n: 1}
-defaults: {retry: {max_attempts: 2, initial_interval: 10ms}}
+import pytest
+from temporalio.client import WorkflowFailureError
+from temporalio.worker import Replayer, UnsandboxedWorkflowRunner
+from tests.engine.harness import Workbench, events, failure_of, scheduled
+
+from orchestrator.engine.workflow import FlowWorkflow
+
+COMPUTED = """
+id: computed
+inputs: {steps: {}, n: {default: 2}}
 steps:
-  - {id: look-up, type: transform, config: {value: 5}}
-  - {id: plan, type: run-steps, config: {steps: "{{ inputs.plan }}", allow: [transform, function, block, for-each, condition, set], max_steps: 5}}
-output: {plan: "{{ steps.plan.output }}", n: "{{ vars.n }}"}
+  - {id: before, type: transform, config: {value: {rate: 3}}}
+  - id: act
+    type: run-steps
+    OPTIONS
+    config: {steps: "{{ inputs.steps }}", allow: [function, transform, condition, for-each, wait, fail], max_steps: 6}
+  - {id: after, type: transform, config: {value: "{{ steps.act.output }}"}}
+output: "{{ steps.act.output }}"
 """
 
 
-def value(name: str, template: str) -> dict[str, object]:
-    return {"id": name, "type": "transform", "config": {"value": template}}
+def computed(options: str = "name: act") -> str:
+    return COMPUTED.replace("OPTIONS", options)
 
 
-async def test_computed_steps_see_the_flow_and_each_other(workbench: Workbench) -> None:
-    plan = [
-        value("look", "{{ steps.look-up.output-1 }}"),
-        value("double", "{{ steps.look.output * 2 }}"),
-        {"type": "set", "config": {"n": "{{ steps.double.output }}"}},
+def say(name: str, **more: Any) -> dict[str, Any]:
+    return {"id": name, "type": "function", "config": {"handler": "echo", "args": [name]}} | more
+
+
+async def test_computed_steps_run_and_give_their_outputs_by_id(workbench: Workbench) -> None:
+    handle = await workbench.start(computed(), {"steps": [say("x"), say("y"), say("z", **{"if": "1 > 2"})]})
+    assert await handle.result() == {"x": "x", "y": "y"}
+    assert workbench.calls() == ["echo x", "echo y"]
+    assert await scheduled(handle) == ["act/x", "act/y"]
+    state = await handle.query("state")
+    assert {path: record["status"] for path, record in state["steps"].items() if "/" in path} == {
+        "act/x": "completed",
+        "act/y": "completed",
+        "act/z": "skipped",
+    }
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        json.dumps([say("x")]),
+        "- {id: x, type: function, config: {handler: echo, args: [x]}}",
+        "Here they are:\n```yaml\n- {id: x, type: function, config: {handler: echo, args: [x]}}\n```\n",
+        {"steps": [say("x")]},
+    ],
+    ids=["json", "yaml", "fenced", "mapping"],
+)
+async def test_steps_may_be_text_as_a_model_writes_it(workbench: Workbench, given: Any) -> None:
+    assert await workbench.run(computed(), {"steps": given}) == {"x": "x"}
+
+
+async def test_computed_expressions_see_each_other_and_the_flow_around(workbench: Workbench) -> None:
+    steps = [
+        {"id": "x", "type": "transform", "config": {"value": "{{ steps.before.output.rate * inputs.n }}"}},
+        {"id": "y", "type": "transform", "config": {"value": "{{ steps.x.output + 1 }}"}},
+        {
+            "id": "loop",
+            "type": "for-each",
+            "config": {
+                "items": "{{ steps.y.output - 4 }}",
+                "steps": [{"id": "z", "type": "transform", "config": {"value": "{{ item * steps.x.output }}"}}],
+            },
+        },
     ]
-    result = await workbench.run(ACT, {"plan": plan})
-    assert result["n"] == 8
-    assert {name: result["plan"][name] for name in ("look", "double")} == {"look": 4, "double": 8}
+    assert await workbench.run(computed(), {"steps": steps}) == {"x": 6, "y": 7, "loop": [0, 6, 12]}
 
 
-async def test_computed_activities_are_recorded_under_the_path_of_their_step(workbench: Workbench) -> None:
-    plan = [{"id": "say", "type": "function", "config": {"handler": "echo", "args": ["hi"]}}]
-    handle = await workbench.start(ACT, {"plan": plan})
-    assert (await handle.result())["plan"] == {"say": "hi"}
-    assert await scheduled(handle) == ["plan/say"]
+async def test_needs_and_handlers_of_computed_steps_hold(workbench: Workbench) -> None:
+    bad = {"type": "fail", "config": {"type": "boom", "message": "m"}}
+    steps = [
+        say("late", needs=["first"]),
+        say("first", needs=[]),
+        {
+            "id": "bad",
+            **bad,
+            "on_error": [{"id": "saved", "type": "transform", "config": {"value": "{{ error.type }}"}}],
+        },
+    ]
+    assert await workbench.run(computed(), {"steps": steps}) == {"late": "late", "first": "first", "bad": "boom"}
+    assert workbench.calls() == ["echo first", "echo late"]
 
 
-async def test_computed_steps_inherit_the_defaults_around_them(workbench: Workbench) -> None:
-    plan = [{"id": "try-it", "type": "function", "config": {"handler": "fail_times", "params": {"times": 5}}}]
-    error = await workbench.failure(ACT, {"plan": plan})
-    assert (error["type"], error["attempts"]) == ("network_error", 2)
+REFUSED: list[tuple[Any, str]] = [
+    ([{"id": "x", "type": "http", "config": {"url": "http://x"}}], "`http` is not allowed here"),
+    ([{"id": "x", "type": "run-steps", "config": {"steps": [], "allow": ["http"]}}], "cannot compute further steps"),
+    ([say(f"x{n}") for n in range(7)], "7 steps were computed, at most 6"),
+    ([say("before")], "before"),
+    ([say("x", needs=["nope"])], "nope"),
+    ([say("x"), say("x")], "x"),
+    ([{"id": "x", "type": "transform", "config": {"value": "{{ steps.nope.output }}"}}], "nope"),
+    ([{"id": "x", "type": "transform", "config": {"value": "{{ steps.after.output }}"}}], "after"),
+    ([{"id": "x", "type": "function", "config": {"handler": "echo", "args": ["{{ secrets.KEY }}"]}}], "secrets"),
+    ([say("x", compensate={"type": "transform", "config": {"value": 1}})], "cannot carry compensations"),
+    ([{"id": "x", "type": "transform", "config": {"valeu": 1}}], "value"),
+    ("not a list: at all", "list"),
+    ("- {id: x", "closed"),
+    ([], "empty"),
+    (7, "list"),
+    (None, "list"),
+]
 
 
-async def test_computed_steps_in_a_loop_know_the_element_of_their_pass(workbench: Workbench) -> None:
+async def test_what_is_not_allowed_fails_the_step_with_every_problem_before_anything_runs(workbench: Workbench) -> None:
+    async def refused(steps: Any) -> dict[str, Any]:
+        given = [say("good"), *steps] if isinstance(steps, list) and steps and len(steps) < 6 else steps
+        return await workbench.failure(computed(), {"steps": given})
+
+    errors = await asyncio.gather(*(refused(steps) for steps, _ in REFUSED))
+    for (steps, told), error in zip(REFUSED, errors, strict=True):
+        assert (error["type"], error["step"]["path"]) == ("invalid_steps", "act"), steps
+        assert told in error["message"], (steps, error["message"])
+    assert workbench.calls() == []
+
+
+async def test_two_problems_are_both_told(workbench: Workbench) -> None:
+    steps = [{"id": "x", "type": "http", "config": {"url": "http://x"}}, say("y", needs=["nope"])]
+    message = (await workbench.failure(computed(), {"steps": steps}))["message"]
+    assert "`http` is not allowed" in message
+    assert "nope" in message
+
+
+async def test_a_refusal_can_be_handled_like_any_failure(workbench: Workbench) -> None:
+    options = "on_error: [{id: plan-b, type: transform, config: {value: '{{ error.type }}'}}]"
+    assert await workbench.run(computed(options), {"steps": 7}) == "invalid_steps"
+
+
+async def test_a_failing_computed_step_fails_with_its_own_place(workbench: Workbench) -> None:
+    steps = [say("x"), {"id": "bad", "type": "fail", "config": {"type": "boom", "message": "m"}}, say("y")]
+    error = await workbench.failure(computed(), {"steps": steps})
+    assert (error["type"], error["step"]["path"]) == ("boom", "act/bad")
+    assert workbench.calls() == ["echo x"]
+
+
+async def test_what_was_checked_is_recorded_and_not_checked_again_on_replay(workbench: Workbench) -> None:
+    handle = await workbench.start(computed(), {"steps": [say("x")]})
+    await handle.result()
+    markers = [event for event in await events(handle) if event.HasField("marker_recorded_event_attributes")]
+    assert len(markers) == 1
+    # A replayer has no activities: a second check would fail it.
+    replayed = await Replayer(workflows=[FlowWorkflow], workflow_runner=UnsandboxedWorkflowRunner()).replay_workflow(
+        await handle.fetch_history(), raise_on_replay_failure=False
+    )
+    assert replayed.replay_failure is None
+
+
+async def test_computed_steps_in_a_loop_have_the_paths_and_names_of_their_pass(workbench: Workbench) -> None:
     flow = """
-    id: each
-    inputs: {plan: array}
+    id: each-computed
+    inputs: {steps: {}}
     steps:
       - id: each
         type: for-each
         config:
-          items: [1, 2]
-          as: row
-          steps: [{id: plan, type: run-steps, config: {steps: "{{ inputs.plan }}", allow: [transform]}}]
+          items: [a, b]
+          as: letter
+          steps:
+            - {id: act, type: run-steps, config: {steps: "{{ inputs.steps }}", allow: [function]}}
     """
-    result = await workbench.run(flow, {"plan": [value("a", "{{ row * 10 + loop.index }}")]})
-    assert result == [{"a": 10}, {"a": 21}]
+    step = {"id": "x", "type": "function", "config": {"handler": "echo", "args": ["{{ letter }}{{ loop.index }}"]}}
+    handle = await workbench.start(flow, {"steps": [step]})
+    assert await handle.result() == [{"x": "a0"}, {"x": "b1"}]
+    assert await scheduled(handle) == ["each[0]/act/x", "each[1]/act/x"]
 
 
-@pytest.mark.parametrize(
-    ("plan", "said"),
-    [
-        ([{"id": "a", "type": "http", "config": {"url": "https://x.example"}}], "`http` is not allowed here"),
-        ("no list at all", "computed steps must be a list, got text"),
-        ([value("a", "{{ secrets.KEY }}")], "`secrets.KEY` cannot be used in step `a`"),
-        ([value("plan", "1")], "the id `plan` belongs to a step of the flow"),
-        ([value("a", "1")] * 6, "at most 5 are allowed"),
-    ],
-)
-async def test_what_may_not_run_fails_the_step_before_anything_ran(
-    workbench: Workbench, plan: object, said: str
-) -> None:
-    good = [{"id": "say", "type": "function", "config": {"handler": "echo", "args": ["hi"]}}]
-    handle = await workbench.start(ACT, {"plan": plan if isinstance(plan, str) else [*good, *plan]})  # type: ignore[misc]
-    error = await failure_of(handle)
-    assert error["type"] == "invalid_steps"
-    assert said in error["message"]
-    assert workbench.calls() == []
-    assert await scheduled(handle) == []
+async def test_the_compensation_of_the_step_undoes_its_computed_steps_as_one(workbench: Workbench) -> None:
+    options = 'compensate: {type: function, config: {handler: echo, args: ["undo {{ steps.act.output.x }}"]}}'
+    flow = computed(options).replace("output:", "  - {id: boom, type: fail, config: {type: boom, message: m}}\noutput:")
+    error = await failure_of(await workbench.start(flow, {"steps": [say("x")]}))
+    assert error["compensations"] == [{"path": "act", "status": "completed"}]
+    assert workbench.calls() == ["echo x", "echo undo x"]
+
+
+async def test_a_timeout_of_the_step_stops_what_was_computed(workbench: Workbench) -> None:
+    step = {"id": "hang", "type": "function", "config": {"handler": "slow", "params": {"seconds": 60}}}
+    error = await workbench.failure(computed("timeout: 1s"), {"steps": [step]})
+    assert (error["type"], error["step"]["path"]) == ("step_timeout", "act")
+    assert workbench.calls() == ["start act/hang", "cancelled act/hang"]
+
+
+async def test_cancelling_the_run_stops_what_was_computed(workbench: Workbench) -> None:
+    handle = await workbench.start(computed(), {"steps": [{"id": "nap", "type": "wait", "config": {"duration": "1h"}}]})
+    await workbench.waiting(handle, "nap")
+    await handle.cancel()
+    with pytest.raises(WorkflowFailureError):
+        await asyncio.wait_for(handle.result(), 30)
+    assert (await handle.query("state"))["steps"]["act/nap"]["status"] == "cancelled"
