@@ -15,7 +15,7 @@ from temporalio.common import Priority, RawValue, RetryPolicy
 from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
 from temporalio.workflow import ActivityCancellationType
 
-from orchestrator.engine.budget import Budget
+from orchestrator.engine.budget import STORED_FROM, Budget
 from orchestrator.engine.clock import milliseconds
 from orchestrator.engine.failures import StepFailed, activity_failure, error_record
 from orchestrator.engine.headers import CALL, header
@@ -86,8 +86,10 @@ class Activities:
         """Schedule the call and wait for its end. Raises StepFailed, and CancelledError once the activity has stopped
         or its worker is lost: Temporal tells a cancelled activity as a failure of it."""
         arguments = self._arguments(call)
-        await self._budget.admit(_size(arguments))
         plan = self._plan(call)
+        if plan.foreign and self._budget.stored:
+            _keep_inline(call, arguments)
+        await self._budget.admit(_size(arguments))
         try:
             result = await self._start(call, plan, arguments)
         except ActivityError as error:
@@ -169,6 +171,17 @@ class Activities:
 
 def _size(payloads: Sequence[Payload]) -> int:
     return sum(payload.ByteSize() for payload in payloads)
+
+
+def _keep_inline(call: Call, arguments: list[Payload]) -> None:
+    """Another program's worker cannot read our storage (ENGINE §10)."""
+    size = max((payload.ByteSize() for payload in arguments), default=0)
+    if size >= STORED_FROM:
+        message = (
+            f"an argument has {size} bytes; on task queue '{call.task_queue or call.node.task_queue}', which another "
+            f"program serves, it can have {STORED_FROM}: pass a reference"
+        )
+        raise StepFailed(error_record(call.node, call.path, "payload_too_large", message))
 
 
 def _planned(call: Call, version: str, default_queue: str | None) -> Plan:

@@ -78,7 +78,10 @@ def _application_failure(node: Node, path: str, cause: ApplicationError) -> Erro
     if isinstance(details, dict) and details.get("orchestrator") == 1:
         told = {key: value for key, value in details.items() if key != "orchestrator"}
         return error_record(node, path, **{"kind": told.pop("type"), **told})
-    # A worker in another language: its type and message are all there is.
+    # A worker in another language, or the SDK itself: type and message are all there is, and often those of a cause.
+    inner = cause.cause
+    if cause.type is None and isinstance(inner, ApplicationError):
+        return error_record(node, path, inner.type or "error", f"{cause.message}: {inner.message}", data=details)
     return error_record(node, path, cause.type or "error", cause.message, data=details)
 
 

@@ -31,9 +31,9 @@ async def try_(walk: Walk, node: Node, frame: Frame, path: str) -> Outcome:
     except asyncio.CancelledError:
         try:
             await _finally(walk, node, frame, None, urgent=True)
-        except (StepFailed, RunEnded) as error:
+        except (StepFailed, RunEnded) as failed:
             # Neither hides that the step was cancelled.
-            walk.run.warnings.append(f"`finally` of '{path}' did not end well: {error}")
+            walk.run.warnings.append(f"`finally` of '{path}' did not end well: {failed}")
         raise
     unhandled = "output" not in state and "ended" not in state
     error: ErrorRecord | None = state.get("error") if unhandled else None
