@@ -48,7 +48,7 @@ STATUSES = {
 OVER = frozenset({"completed", "failed", "cancelled", "terminated", "timed_out"})
 QUERY_TIMEOUT = timedelta(seconds=10)
 _SIGNAL_TIMEOUT = timedelta(seconds=10)
-"""At Temporal's limit of signals per run the server answers nothing useful and the SDK asks again for ever."""
+"""Without it the SDK asks a server that does not answer again for a long time."""
 _EVENT_MEMBERS = ("id", "type", "source", "time", "data")
 _NO_WORKER = {
     RPCStatusCode.DEADLINE_EXCEEDED,
@@ -173,7 +173,7 @@ class Run:
         return await info_of(self._temporal, answer.workflow_execution_info)
 
     async def signal(self, name: str, data: Json = None) -> None:
-        """Send a signal. Raises NotFound, Conflict when the run is over."""
+        """Send a signal. Raises NotFound, Conflict when the run is over or Temporal takes no more signals for it."""
         with temporal_errors(self._temporal, run_id=self.id):
             await self.handle.signal(name, data, rpc_timeout=_SIGNAL_TIMEOUT)
 
