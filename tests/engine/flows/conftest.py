@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from temporalio.client import Client
 from temporalio.testing import WorkflowEnvironment
 from tests.conftest import binary
+from tests.engine.flows.stage import Playing, open_stage
 from tests.engine.harness import Workbench, open_workbench
+
+settings.register_profile("chaos", max_examples=500)
 
 
 @pytest.fixture
@@ -29,3 +34,11 @@ async def skipping(tmp_path: Path) -> AsyncIterator[Workbench]:
         open_workbench(environment.client, tmp_path) as bench,
     ):
         yield bench
+
+
+@pytest.fixture
+def playing(temporal_server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Playing]:
+    """Flows on the real interpreter and on the oracle in step. Heartbeats come sooner: a cancel is seen with one."""
+    monkeypatch.setattr("orchestrator.engine.activities.HEARTBEAT", timedelta(seconds=2))
+    with open_stage(temporal_server, tmp_path) as made:
+        yield made

@@ -1,0 +1,287 @@
+"""Flows made up at random: every construct inside every other, failures anywhere.
+
+What is made up is determined: side by side stand only lists that begin with a call, so that whoever carries out the
+calls one by one decides the order.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from hypothesis import strategies as st
+
+Step = dict[str, Any]
+Draw = st.DrawFn
+
+TYPES = ("red", "blue")
+WORST = 9
+"""Failures of a call that never succeeds."""
+
+
+@dataclass
+class Left:
+    """How much may still be made up."""
+
+    steps: int
+    ids: dict[str, int] = field(default_factory=dict)
+
+    def name(self, letter: str) -> str:
+        """An id nobody has yet."""
+        self.ids[letter] = self.ids.get(letter, 0) + 1
+        return f"{letter}{self.ids[letter]}"
+
+
+@dataclass(frozen=True)
+class Where:
+    """What the place allows."""
+
+    depth: int = 3
+    alone: bool = True
+    """Nothing runs beside it: vars may be set, a cancel cannot come."""
+    top: bool = True
+    in_loop: bool = False
+    races: bool = True
+    """Whether something may be cancelled because of what runs beside it."""
+
+    def inside(self, **changes: Any) -> Where:
+        return replace(self, depth=self.depth - 1, top=False, **changes)
+
+
+@st.composite
+def flows(draw: Draw, *, races: bool = True, size: int = 14) -> Step:
+    """A flow as its author would have written it."""
+    left = Left(size)
+    where = Where(races=races)
+    flow: Step = {"id": "made-up", "vars": {"n": 0}, "steps": _steps(draw, left, where)}
+    handlers = {name: _calls(draw, left) for name in ("fallback", "finally") if draw(st.integers(0, 5)) == 5}
+    if handlers:
+        flow["error_handling"] = handlers
+    return flow
+
+
+def _steps(draw: Draw, left: Left, where: Where, *, lead: bool = False) -> list[Step]:
+    """A list. ``lead``: it begins with a call that always runs."""
+    made = [_call(draw, left, where) if lead else _step(draw, left, where)]
+    most = 1 + draw(st.sampled_from((0, 1, 1, 2)))
+    while len(made) < most and left.steps > 0:
+        made.append(_step(draw, left, where))
+    if not lead and where.races and len(made) > 1 and draw(st.integers(0, 5)) == 5:
+        return _by_needs(draw, left, where)
+    return made
+
+
+def _by_needs(draw: Draw, left: Left, where: Where) -> list[Step]:
+    made: list[Step] = []
+    for number in range(3):
+        step = _branch(draw, left, where.inside(alone=False))
+        step["needs"] = [one["id"] for one in made if draw(st.booleans())]
+        if number and step["needs"] and draw(st.integers(0, 3)) == 3:
+            step["if"] = False
+        made.append(step)
+    return made
+
+
+def _calls(draw: Draw, left: Left) -> list[Step]:
+    return [_call(draw, left, Where(depth=0), plain=True) for _ in range(draw(st.integers(1, 2)))]
+
+
+def _call(draw: Draw, left: Left, where: Where, *, plain: bool = False, mild: bool = False) -> Step:
+    left.steps -= 1
+    fails = draw(st.sampled_from((0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 2, WORST, WORST)))
+    step: Step = {
+        "id": left.name("a"),
+        "type": "function",
+        "config": {
+            "handler": "act",
+            "params": {
+                "fails": 0 if mild else fails,
+                "type": draw(st.sampled_from(TYPES)) if fails else TYPES[0],
+                "terminal": bool(fails) and draw(st.integers(0, 3)) == 3,
+            },
+        },
+        "retry": draw(st.sampled_from(("none", {"max_attempts": 2, "initial_interval": "1ms"}))) if fails else "none",
+    }
+    return step if plain else _wrapped(draw, left, where, step)
+
+
+def _wrapped(draw: Draw, left: Left, where: Where, step: Step) -> Step:
+    """What may stand around any step."""
+    if left.steps > 0 and draw(st.integers(0, 3)) == 3:
+        step["compensate"] = _calls(draw, left)[:1]
+        left.steps -= 1
+        if draw(st.integers(0, 3)) == 3:
+            step["compensate_on"] = "attempted"
+    match draw(st.integers(0, 11)):
+        case 10:
+            step["on_error"] = "continue"
+        case 11 if left.steps > 0:
+            step["on_error"] = _calls(draw, left)[:1]
+        case _:
+            pass
+    return step
+
+
+def _step(draw: Draw, left: Left, where: Where) -> Step:
+    if left.steps <= 0 or where.depth <= 0:
+        return _call(draw, left, where)
+    kinds = ["call"] * 6 + ["block", "condition", "switch", "each", "while", "try", "try", "saga", "saga", "fail"]
+    kinds += ["parallel"] * 3
+    kinds += ["set"] if where.alone else []
+    kinds += ["return"] if draw(st.integers(0, 3)) == 3 else []
+    made: Step = _MAKERS[draw(st.sampled_from(kinds))](draw, left, where)
+    if made["type"] != "function" and draw(st.integers(0, 7)) == 7:
+        made["if"] = draw(_conditions(where))
+    return made
+
+
+def _conditions(where: Where) -> st.SearchStrategy[Any]:
+    """What Python and the format understand alike."""
+    texts: list[Any] = [True, False]
+    if where.alone:
+        texts += ["vars.n == 0", "vars.n > 0", "vars.n < 2"]
+    if where.in_loop:
+        texts += ["loop.index == 0", "loop.index > 0"]
+    return st.sampled_from(texts)
+
+
+def _made(draw: Draw, left: Left, where: Where, letter: str, type_: str, config: Step) -> Step:
+    left.steps -= 1
+    return _wrapped(draw, left, where, {"id": left.name(letter), "type": type_, "config": config})
+
+
+def _block(draw: Draw, left: Left, where: Where) -> Step:
+    return _made(draw, left, where, "b", "block", {"steps": _steps(draw, left, where.inside())})
+
+
+def _condition(draw: Draw, left: Left, where: Where) -> Step:
+    inner = where.inside()
+    config = {"if": draw(_conditions(where)), "then": _steps(draw, left, inner), "else": _steps(draw, left, inner)}
+    return _made(draw, left, where, "c", "condition", config)
+
+
+def _switch(draw: Draw, left: Left, where: Where) -> Step:
+    inner = where.inside()
+    cases = [{"if": draw(_conditions(where)), "steps": _steps(draw, left, inner)} for _ in range(2)]
+    config: Step = {"cases": cases}
+    if draw(st.booleans()):
+        config["default"] = _steps(draw, left, inner)
+    return _made(draw, left, where, "w", "switch", config)
+
+
+def _branch(draw: Draw, left: Left, where: Where) -> Step:
+    """A step that begins with a call."""
+    if where.depth <= 0 or draw(st.booleans()):
+        return _call(draw, left, where)
+    config: Step = {"steps": _steps(draw, left, where.inside(), lead=True)}
+    return _made(draw, left, where, "b", "block", config)
+
+
+def _parallel(draw: Draw, left: Left, where: Where) -> Step:
+    branches = [_branch(draw, left, where.inside(alone=False)) for _ in range(draw(st.integers(2, 3)))]
+    config: Step = {"branches": branches}
+    if not where.races:
+        config["on_failure"] = "finish_all"
+        return _made(draw, left, where, "p", "parallel", config)
+    config["wait_for"] = draw(st.sampled_from(("all", "all", "any", "majority", 1, 2)))
+    config["on_failure"] = draw(st.sampled_from(("fail_fast", "finish_all")))
+    if where.top and draw(st.booleans()):
+        config["losers"] = "finish"
+    elif draw(st.integers(0, 3)) == 3:
+        branches[0]["counts"] = False
+    for branch in branches:
+        if draw(st.integers(0, 7)) == 7:
+            branch["if"] = False
+    counting = len([branch for branch in branches if branch.get("counts", True)])
+    if isinstance(config["wait_for"], int):
+        config["wait_for"] = min(config["wait_for"], counting)
+    return _made(draw, left, where, "p", "parallel", config)
+
+
+def _each(draw: Draw, left: Left, where: Where) -> Step:
+    items = draw(st.lists(st.integers(0, 5), max_size=3))
+    config: Step = {"items": items}
+    together = draw(st.booleans())
+    inner = where.inside(in_loop=True, alone=where.alone and not together)
+    if together:
+        config["concurrency"] = 2
+    config["steps"] = _steps(draw, left, inner, lead=together)
+    config["tolerate"] = draw(st.sampled_from((0, 0, 1, "all"))) if where.races or not together else "all"
+    if draw(st.integers(0, 3)) == 3:
+        config["until"] = draw(st.sampled_from(("item == 3", "loop.index == 1")))
+    if draw(st.integers(0, 3)) == 3:
+        config["collect"] = "none"
+    return _made(draw, left, where, "e", "for-each", config)
+
+
+def _while(draw: Draw, left: Left, where: Where) -> Step:
+    config: Step = {"steps": _steps(draw, left, where.inside(in_loop=True)), "max_iterations": draw(st.integers(1, 3))}
+    number = draw(st.integers(0, 3))
+    if draw(st.booleans()):
+        config["while"] = f"loop.index < {number}"
+    else:
+        config["until"] = f"loop.index >= {number}"
+    config["collect"] = draw(st.sampled_from(("last", "all", "none")))
+    return _made(draw, left, where, "l", "while", config)
+
+
+def _try(draw: Draw, left: Left, where: Where) -> Step:
+    inner = where.inside()
+    config: Step = {"steps": _steps(draw, left, inner)}
+    if draw(st.booleans()):
+        config["catch"] = [
+            {
+                "on": [draw(st.sampled_from((*TYPES, "*", "retryable", "loop_limit")))],
+                "steps": _steps(draw, left, inner),
+            }
+            for _ in range(draw(st.integers(1, 2)))
+        ]
+    if draw(st.booleans()):
+        # Where a cancel may come, what a failing `finally` does to it is nobody's promise.
+        config["finally"] = [_call(draw, left, where, plain=True, mild=not where.alone)]
+    if draw(st.integers(0, 2)) == 2:
+        config["retry"] = {
+            "max_attempts": 2,
+            "initial_interval": "1ms",
+            "on": [draw(st.sampled_from(("*", "retryable", *TYPES)))],
+        }
+    return _made(draw, left, where, "t", "try", config)
+
+
+def _saga(draw: Draw, left: Left, where: Where) -> Step:
+    config: Step = {"steps": _steps(draw, left, where.inside())}
+    if draw(st.integers(0, 3)) == 3:
+        config["commit"] = True
+    if draw(st.integers(0, 3)) == 3:
+        config["compensate_on"] = "attempted"
+    return _made(draw, left, where, "s", "saga", config)
+
+
+def _fail(draw: Draw, left: Left, where: Where) -> Step:
+    config = {"type": draw(st.sampled_from(TYPES)), "message": "told to"}
+    return {"id": left.name("f"), "type": "fail", "config": config}
+
+
+def _set(draw: Draw, left: Left, where: Where) -> Step:
+    return {"id": left.name("v"), "type": "set", "config": {"n": "{{ vars.n + 1 }}"}}
+
+
+def _return(draw: Draw, left: Left, where: Where) -> Step:
+    status = draw(st.sampled_from(("completed", "cancelled")))
+    return {"id": left.name("r"), "type": "return", "config": {"output": left.name("out"), "status": status}}
+
+
+_MAKERS = {
+    "call": _call,
+    "block": _block,
+    "condition": _condition,
+    "switch": _switch,
+    "parallel": _parallel,
+    "each": _each,
+    "while": _while,
+    "try": _try,
+    "saga": _saga,
+    "fail": _fail,
+    "set": _set,
+    "return": _return,
+}
