@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from tests.unit.engine.test_carry import of, step
 
 from orchestrator.engine import carry
+from orchestrator.errors import Refused
 from orchestrator.spec.definition import Definition, Node
 
 Json = Any
@@ -289,7 +290,7 @@ def test_a_rerun_completes_and_repeats_only_what_it_said(
     path = data.draw(st.sampled_from(sorted(run.records)))
     try:
         carried = carry.rerun(old, flow, path)
-    except carry.Refused:
+    except Refused:
         return
     world.fails = lambda path: False
     world.again_allowed = {
