@@ -62,6 +62,8 @@ class Children:
         self._clock = clock
         self._reports: dict[str, asyncio.Future[Json]] = {}
         self._handles: dict[str, ChildWorkflowHandle[Any, Any]] = {}
+        self._parts: dict[str, None] = {}
+        self._forwarding: list[asyncio.Task[None]] = []
 
     def report(self, message: Json) -> None:
         """A child has told its end."""
@@ -98,8 +100,23 @@ class Children:
             self._budget.release()
         state["child"] = launch.id
 
-    async def result(self, child: str) -> Report:
-        """Wait for a child's end, and tell it. Cancelling the wait cancels the child and waits for its end first."""
+    def forward(self, name: str, message: Json) -> None:
+        """Pass one of our own signals on to the children that are parts of this run."""
+        for child in self._parts:
+            self._forwarding.append(asyncio.create_task(_tell(child, name, message)))
+        self._forwarding = [task for task in self._forwarding if not task.done()]
+
+    async def result(self, child: str, *, part: bool = False) -> Report:
+        """Wait for a child's end, and tell it. Cancelling the wait cancels the child and waits for its end first.
+        ``part``: the child carries out a part of this run, and is paused with it."""
+        if part:
+            self._parts[child] = None
+        try:
+            return await self._result(child)
+        finally:
+            self._parts.pop(child, None)
+
+    async def _result(self, child: str) -> Report:
         waiting = self._reports.setdefault(child, new_future())
         handle = self._handles.get(child)
         ending = asyncio.create_task(self._ending(child, waiting, handle))
@@ -138,8 +155,13 @@ class Children:
 async def report_to(parent: dict[str, Json], status: str, output: Json, error: Json) -> None:
     """Tell the parent's run how this run ended. A parent that is gone needs no report."""
     message = {"child": workflow.info().workflow_id, "status": status, "output": output, "error": error}
+    await _tell(parent["run"], REPORT, message)
+
+
+async def _tell(run: str, name: str, message: Json) -> None:
+    """Signal another run. One that is gone needs no signal."""
     try:
-        await workflow.get_external_workflow_handle(parent["run"]).signal(REPORT, message)
+        await workflow.get_external_workflow_handle(run).signal(name, message)
     except FailureError as failed:
         if is_cancelled_exception(failed):
             raise

@@ -98,7 +98,7 @@ async def _slice(
             "steps": {name: frame.steps[name] for name in sorted(_reads(walk, node)) if name in frame.steps},
         }
         await walk.run.children.start(_launch(walk, node, path, first, told), open_)
-    report = await walk.run.children.result(open_["child"])
+    report = await walk.run.children.result(open_["child"], part=True)
     if report["status"] != "completed":
         cause = report.get("error") or {}
         kind = str(cause.get("type") or report["status"])

@@ -201,7 +201,7 @@ class FlowWorkflow:
         body: Json = run.envelope.trigger.get("body")
         envelope = replace(run.envelope, root=run.root)
         journal = carried.journal_of(self._walk, life, self._continued + 1)
-        messages = {"inbox": self._inbox.to_json(), "events": self._events.to_json()}
+        messages = self._messages()
         definition: Json = args[2] if len(args) > 2 else definition_to_json(envelope.definition)
         taken = [body, envelope_to_json(envelope, body), definition, journal, messages]
         size = max(payload.ByteSize() for payload in workflow.payload_converter().to_payloads(taken))
@@ -279,9 +279,11 @@ class FlowWorkflow:
                 self._gate.paused = self._status == "running" and not self._asked_to_cancel
                 if self._gate.paused and isinstance(message, dict) and message.get("stop_clock"):
                     self._clock.stop()
+                self._children.forward(name, message)
             case "orchestrator.resume":
                 self._gate.paused = False
                 self._clock.go()
+                self._children.forward(name, message)
             case "orchestrator.event":
                 event = as_event(message)
                 return event if isinstance(event, str) else self._events.deliver(event)
@@ -340,7 +342,12 @@ class FlowWorkflow:
         """Everything a retry takes along, its records page by page; empty where the run never began."""
         if self._walk is None or self._life is None:
             return {}
-        return view.journal_page(carried.journal_of(self._walk, self._life, self._continued), options)
+        journal = carried.journal_of(self._walk, self._life, self._continued) | {"messages": self._messages()}
+        return view.journal_page(journal, options)
+
+    def _messages(self) -> dict[str, Json]:
+        """Signals and events that nobody has taken yet."""
+        return {"inbox": self._inbox.to_json(), "events": self._events.to_json()}
 
     def _shown_status(self) -> str:
         if self._status != "running":

@@ -350,3 +350,35 @@ async def test_a_stopped_clock_stands_still_in_the_runs_that_continue(workbench:
         found, hours = await ended(handles[name])
         assert (name, found) == (name, kind)
         assert hours * 3600 > 7, name
+
+
+async def test_child_runs_that_carry_out_a_part_of_the_run_stand_still_with_it(workbench: Workbench) -> None:
+    handle = await workbench.start(
+        """
+        id: parts
+        steps:
+          - id: each
+            type: for-each
+            config:
+              items: "1001"
+              concurrency: 4
+              collect: none
+              steps: [{id: work, type: function, config: {handler: slow, params: {seconds: 0.2}}}]
+        """
+    )
+    await until_called(workbench, "end each[1]/work")
+    await handle.signal("orchestrator.pause", {})
+    await until_paused(handle)
+    await asyncio.sleep(2)
+    before = len(workbench.calls())
+    await asyncio.sleep(1.5)
+    assert len(workbench.calls()) == before
+    await handle.signal("orchestrator.resume", {})
+    for _ in range(400):
+        if len(workbench.calls()) > before + 4:
+            break
+        await asyncio.sleep(0.05)
+    assert len(workbench.calls()) > before + 4
+    await handle.cancel()
+    with pytest.raises(WorkflowFailureError):
+        await asyncio.wait_for(handle.result(), 60)
