@@ -75,6 +75,8 @@ class Old:
     body: Json
     envelope: Envelope
     journal: dict[str, Json]
+    began: bool
+    """Whether it has come to its first step."""
 
 
 class Again:
@@ -154,7 +156,7 @@ class Again:
         )
         journal = dict(carried.journal)
         messages = journal.pop("messages", None)
-        return Ready(plan, old.body, envelope, journal if journal["records"] else {}, messages)
+        return Ready(plan, old.body, envelope, journal if old.began else {}, messages)
 
     async def _old(self, run_id: str, done: str | None = None) -> Old:
         """A run that is over. ``done`` says what a completed run cannot be."""
@@ -170,7 +172,8 @@ class Again:
         body, envelope = await _started_with(self._temporal, run_id)
         if envelope.slice is not None and envelope.parent is not None:
             raise Refused(f"the run '{run_id}' is a part of a loop of run '{envelope.parent['run']}'; choose that run")
-        return Old(info, body, envelope, await run.journal() or {"records": []})
+        journal = await run.journal()
+        return Old(info, body, envelope, journal or {"records": []}, began=bool(journal))
 
     async def _next_attempt(self, old: Old, root: str) -> int:
         """The number of the chain's next run. The chain is a line, so that no idempotency key is used for two different

@@ -493,3 +493,73 @@ async def test_a_journal_that_temporal_could_not_carry_is_refused_in_words(
         run = await bench.failed(LARGE.replace("[grow]", "[big]"), "last", "shrink")
         with pytest.raises(TooLarge, match="ORCHESTRATOR_PAYLOADS"):
             await bench.client.retry(run.id)
+
+
+async def test_a_retry_runs_a_sub_flow_that_failed_again_under_its_old_keys(bench: Bench) -> None:
+    await bench.publish(f"id: child\nsteps: [{work('x')}, {work('y')}]\n")
+    parent = f"""
+id: parent
+steps:
+  - {work("a")}
+  - {{id: sub, type: flow, config: {{flow: child}}}}
+output: "{{{{ steps.sub.output }}}}"
+"""
+    run = await bench.failed(parent, "y")
+    assert bench.calls() == ["a 1", "x 1", "y 1"]
+    bench.fail()
+    again = await bench.client.retry(run.id)
+    assert await again.result(30) == "y"
+    assert bench.calls() == ["x 1", "y 1"]
+
+
+async def test_a_retry_starts_the_failed_parts_of_a_large_loop_again(bench: Bench) -> None:
+    flow = """
+id: many
+steps:
+  - id: each
+    type: for-each
+    config:
+      items: 1100
+      steps:
+        - {id: stop, type: fail, if: "item == 700 and run.attempt == 1", config: {type: told, message: no luck}}
+        - {id: value, type: transform, config: {value: "{{ item }} {{ run.attempt }}"}}
+output: ["{{ steps.each.output[0] }}", "{{ steps.each.output[700] }}", "{{ steps.each.output | length }}"]
+"""
+    run = await bench.failed(flow)
+    again = await bench.client.retry(run.id)
+    assert await again.result(60) == ["0 1", "700 2", 1100]
+
+
+async def test_a_signal_that_came_before_its_wait_is_taken_by_the_retry(bench: Bench) -> None:
+    flow = f"""
+id: early
+steps:
+  - {work("a")}
+  - {{id: go, type: wait-for-event, config: {{signal: go}}}}
+output: "{{{{ steps.go.output.event.data.n }}}}"
+"""
+    await bench.publish(flow)
+    bench.fail("a", how="hang")
+    run = await bench.client.start("early")
+    await bench.begun("a")
+    await run.signal("go", {"n": 7})
+    await run.cancel()
+    with pytest.raises(RunCancelled):
+        await run.result(30)
+    bench.fail(how="hang")
+    again = await bench.client.retry(run.id)
+    assert await again.result(30) == 7
+
+
+async def test_a_run_that_failed_before_its_first_step_is_retried_from_the_start(bench: Bench) -> None:
+    flow = """
+id: unborn
+inputs: {n: integer}
+vars: {share: "{{ 10 / inputs.n }}"}
+steps: [{id: a, type: transform, config: {value: 1}}]
+"""
+    run = await bench.failed(flow, inputs={"n": 0})
+    plan = await bench.client.plan_retry(run.id)
+    assert (plan.kept, plan.again) == ((), ())
+    with pytest.raises(RunFailed, match="expression_error"):
+        await (await bench.client.retry(run.id)).result(30)
