@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -33,44 +34,40 @@ def each(options: str = "", body: str = SAME, output: str = RESULT) -> str:
     return EACH.replace("OPTIONS", options).replace("BODY", body).replace("OUTPUT", output)
 
 
-@pytest.mark.parametrize(
-    ("given", "expected"),
-    [
-        ([3, "b", None, {"c": [1]}], [3, "b", None, {"c": [1]}]),
-        ([], []),
-        (0, []),
-        (3, [0, 1, 2]),
-        (
-            {"pear": 1, "apple": {"x": 2}},
-            [{"key": "apple", "value": {"x": 2}}, {"key": "pear", "value": 1}],
-        ),
-        ({}, []),
-    ],
-)
-async def test_items_are_a_list_a_number_or_an_object_whose_order_is_always_the_same(
-    workbench: Workbench, given: object, expected: list[Any]
-) -> None:
-    assert await workbench.run(each(), {"given": given}) == expected
+ITEMS: list[tuple[object, list[Any]]] = [
+    ([3, "b", None, {"c": [1]}], [3, "b", None, {"c": [1]}]),
+    ([], []),
+    (0, []),
+    (3, [0, 1, 2]),
+    (
+        {"pear": 1, "apple": {"x": 2}},
+        [{"key": "apple", "value": {"x": 2}}, {"key": "pear", "value": 1}],
+    ),
+    ({}, []),
+]
 
 
-@pytest.mark.parametrize(
-    ("given", "told"),
-    [
-        ("abc", "str 'abc'"),
-        (None, "null"),
-        (True, "bool 'True'"),
-        (2.5, "float '2.5'"),
-        (-1, "int '-1'"),
-        (1_000_001, "int '1000001'"),
-    ],
-)
-async def test_what_is_no_list_fails_the_step_and_says_what_it_was(
-    workbench: Workbench, given: object, told: str
-) -> None:
-    error = await workbench.failure(each(), {"given": given})
-    assert error["type"] == "invalid_items"
-    assert f"'each' gave {told}; it takes a list" in error["message"]
-    assert (error["step"]["path"], error["source"]) == ("each", "flow.yaml:5:5")
+async def test_items_are_a_list_a_number_or_an_object_whose_order_is_always_the_same(workbench: Workbench) -> None:
+    got = await asyncio.gather(*(workbench.run(each(), {"given": given}) for given, _ in ITEMS))
+    assert got == [expected for _, expected in ITEMS]
+
+
+NO_ITEMS: list[tuple[object, str]] = [
+    ("abc", "str 'abc'"),
+    (None, "null"),
+    (True, "bool 'True'"),
+    (2.5, "float '2.5'"),
+    (-1, "int '-1'"),
+    (1_000_001, "int '1000001'"),
+]
+
+
+async def test_what_is_no_list_fails_the_step_and_says_what_it_was(workbench: Workbench) -> None:
+    errors = await asyncio.gather(*(workbench.failure(each(), {"given": given}) for given, _ in NO_ITEMS))
+    for (_, told), error in zip(NO_ITEMS, errors, strict=True):
+        assert error["type"] == "invalid_items"
+        assert f"'each' gave {told}; it takes a list" in error["message"]
+        assert (error["step"]["path"], error["source"]) == ("each", "flow.yaml:5:5")
 
 
 SHAPES: list[tuple[str, str, object, object]] = [
@@ -87,11 +84,13 @@ SHAPES: list[tuple[str, str, object, object]] = [
 ]
 
 
-@pytest.mark.parametrize(("options", "body", "given", "expected"), SHAPES)
-async def test_options_shape_the_passes(
-    workbench: Workbench, options: str, body: str, given: object, expected: object
-) -> None:
-    assert await workbench.run(each(options, body), {"given": given}) == expected
+async def test_options_shape_the_passes(workbench: Workbench) -> None:
+    got = await asyncio.gather(
+        *(workbench.run(each(options, body), {"given": given}) for options, body, given, _ in SHAPES),
+        return_exceptions=True,
+    )
+    for (options, body, given, expected), ended in zip(SHAPES, got, strict=True):
+        assert ended == expected, (options, body, given)
 
 
 async def test_a_pass_knows_its_place_and_what_the_last_one_gave(workbench: Workbench) -> None:
@@ -178,28 +177,26 @@ async def test_no_more_passes_than_allowed_run_at_once(workbench: Workbench, con
     assert seen == most
 
 
-@pytest.mark.parametrize(
-    ("tolerate", "fails"), [("2", False), ("1", True), ("20%", False), ("19%", True), ("all", False)]
-)
+TOLERANCES = {"2": True, "1": False, "20%": True, "19%": False, "all": True}
+GIVEN = [1, 3, 4, 5, 6, 7, 8, 10, 11, 13]
+
+
 @pytest.mark.parametrize("concurrency", [1, 4])
-async def test_as_many_failed_passes_as_written_are_tolerated(
-    workbench: Workbench, tolerate: str, fails: bool, concurrency: int
-) -> None:
-    given = [1, 3, 4, 5, 6, 7, 8, 10, 11, 13]
-    flow = each(
-        f"tolerate: {tolerate}\n      concurrency: {concurrency}",
-        FAIL_THREES,
-        "['{{ steps.each.output }}', '{{ steps.each.errors }}']",
-    )
-    if fails:
-        error = await workbench.failure(flow, {"given": given})
+async def test_as_many_failed_passes_as_written_are_tolerated(workbench: Workbench, concurrency: int) -> None:
+    def flow(tolerate: str) -> str:
+        options = f"tolerate: {tolerate}\n      concurrency: {concurrency}"
+        return each(options, FAIL_THREES, "['{{ steps.each.output }}', '{{ steps.each.errors }}']")
+
+    enough = [tolerate for tolerate, suffices in TOLERANCES.items() if suffices]
+    for output, errors in await asyncio.gather(*(workbench.run(flow(one), {"given": GIVEN}) for one in enough)):
+        assert output == [None if item in (3, 6) else item for item in GIVEN]
+        told = [(one["index"], one["item"], one["error"]["message"]) for one in errors]
+        assert told == [(1, 3, "no 3"), (4, 6, "no 6")]
+        assert errors[0]["error"]["step"] == {"id": "bad", "type": "fail", "path": "each[1]/bad"}
+    small = [tolerate for tolerate, suffices in TOLERANCES.items() if not suffices]
+    for error in await asyncio.gather(*(workbench.failure(flow(one), {"given": GIVEN}) for one in small)):
         assert error["type"] == "three"
         assert error["step"]["path"] in ("each[1]/bad", "each[4]/bad")
-        return
-    output, errors = await workbench.run(flow, {"given": given})
-    assert output == [None if item in (3, 6) else item for item in given]
-    assert [(one["index"], one["item"], one["error"]["message"]) for one in errors] == [(1, 3, "no 3"), (4, 6, "no 6")]
-    assert errors[0]["error"]["step"] == {"id": "bad", "type": "fail", "path": "each[1]/bad"}
 
 
 async def test_nothing_is_tolerated_unless_written_and_nothing_begins_after_it(workbench: Workbench) -> None:

@@ -244,15 +244,16 @@ KINDS = {
 }
 
 
-@pytest.mark.parametrize("kind", KINDS)
-async def test_every_step_can_go_on_after_a_failure_or_be_replaced(workbench: Workbench, kind: str) -> None:
-    step = KINDS[kind][1:-1]
-    going_on = WRAPPED.replace("TYPE", step).replace("HANDLER", "continue")
+async def test_every_step_can_go_on_after_a_failure_or_be_replaced(workbench: Workbench) -> None:
     plan_b = "[{id: plan-b, type: transform, config: {value: 'instead of {{ error.type }}'}}]"
-    replaced = WRAPPED.replace("TYPE", step).replace("HANDLER", plan_b)
-    first, second = await asyncio.gather(workbench.run(going_on), workbench.run(replaced))
-    assert first == ["failed", "boom", None]
-    assert second == ["completed", "boom", "instead of boom"]
+
+    async def ended(kind: str, handler: str) -> Any:
+        return await workbench.run(WRAPPED.replace("TYPE", KINDS[kind][1:-1]).replace("HANDLER", handler))
+
+    going_on = await asyncio.gather(*(ended(kind, "continue") for kind in KINDS))
+    replaced = await asyncio.gather(*(ended(kind, plan_b) for kind in KINDS))
+    assert dict(zip(KINDS, going_on, strict=True)) == {kind: ["failed", "boom", None] for kind in KINDS}
+    assert dict(zip(KINDS, replaced, strict=True)) == {kind: ["completed", "boom", "instead of boom"] for kind in KINDS}
 
 
 async def test_a_handler_that_fails_fails_the_step_with_its_own_error(workbench: Workbench) -> None:

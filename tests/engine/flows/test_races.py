@@ -47,7 +47,7 @@ def skipped(name: str) -> str:
     return f"- {{id: {name}, type: transform, if: 'false', config: {{value: {name}}}}}"
 
 
-A, B, C = gives("a", "400ms"), gives("b", "1ms"), gives("c", "800ms")
+A, B, C = gives("a", "900ms"), gives("b", "1ms"), gives("c", "1800ms")
 SLOW = gives("slow", NEVER)
 UNCOUNTED = "counts: false,"
 
@@ -77,31 +77,31 @@ WON: list[tuple[str, list[str], list[Any]]] = [
 ]
 
 
-@pytest.mark.parametrize(("settings", "branches", "expected"), WON)
-async def test_a_race_is_won_when_enough_have_completed(
-    workbench: Workbench, settings: str, branches: list[str], expected: list[Any]
-) -> None:
-    assert await workbench.run(race(branches, settings)) == expected
+async def test_a_race_is_won_when_enough_have_completed(workbench: Workbench) -> None:
+    got = await asyncio.gather(
+        *(workbench.run(race(branches, settings)) for settings, branches, _ in WON), return_exceptions=True
+    )
+    for (settings, branches, expected), ended in zip(WON, got, strict=True):
+        assert ended == expected, (settings, branches)
 
 
-@pytest.mark.parametrize(
-    ("n", "finished"), [(2, 2), (0, 1), (-5, 1), (0.5, 1), ("any", 1), ("majority", 2), ("all", 3)]
-)
-async def test_how_many_is_an_expression(workbench: Workbench, n: object, finished: int) -> None:
+async def test_how_many_is_an_expression(workbench: Workbench) -> None:
+    wanted = {2: 2, 0: 1, -5: 1, 0.5: 1, "any": 1, "majority": 2, "all": 3}
     flow = race([A, B, C], "{wait_for: '{{ inputs.n }}'}")
-    assert len((await workbench.run(flow, {"n": n}))[1]) == finished
+    got = await asyncio.gather(*(workbench.run(flow, {"n": n}) for n in wanted))
+    assert {n: len(ended[1]) for n, ended in zip(wanted, got, strict=True)} == wanted
 
 
-@pytest.mark.parametrize(("n", "told"), [(4, "4 branches"), (True, "True"), ("two", "'two'"), (None, "None")])
-async def test_a_count_that_cannot_be_reached_or_is_none_fails_at_once(
-    workbench: Workbench, n: object, told: str
-) -> None:
-    error = await workbench.failure(race([A, B, SLOW], "{wait_for: '{{ inputs.n }}'}"), {"n": n})
-    assert (error["type"], error["step"]["path"]) == ("invalid_config", "race")
-    assert told in error["message"]
+async def test_a_count_that_cannot_be_reached_or_is_none_fails_at_once(workbench: Workbench) -> None:
+    wanted = {4: "4 branches", True: "True", "two": "'two'", None: "None"}
+    flow = race([A, B, SLOW], "{wait_for: '{{ inputs.n }}'}")
+    errors = await asyncio.gather(*(workbench.failure(flow, {"n": n}) for n in wanted))
+    for told, error in zip(wanted.values(), errors, strict=True):
+        assert (error["type"], error["step"]["path"]) == ("invalid_config", "race")
+        assert told in error["message"]
 
 
-X, Y, Z = fails("x", "1ms"), fails("y", "400ms"), fails("z", "800ms")
+X, Y, Z = fails("x", "1ms"), fails("y", "900ms"), fails("z", "1800ms")
 
 LOST: list[tuple[str, list[str], str, list[str]]] = [
     ("", [A, SLOW, X], "x-broke", []),
@@ -114,14 +114,12 @@ LOST: list[tuple[str, list[str], str, list[str]]] = [
 ]
 
 
-@pytest.mark.parametrize(("settings", "branches", "kind", "kinds"), LOST)
-async def test_a_race_is_lost_when_enough_can_no_longer_complete(
-    workbench: Workbench, settings: str, branches: list[str], kind: str, kinds: list[str]
-) -> None:
-    error = await workbench.failure(race(branches, settings))
-    assert error["type"] == kind
-    assert error["step"]["path"].startswith("race/x/")
-    assert [one["type"] for one in error.get("errors", [])] == kinds
+async def test_a_race_is_lost_when_enough_can_no_longer_complete(workbench: Workbench) -> None:
+    errors = await asyncio.gather(*(workbench.failure(race(branches, settings)) for settings, branches, _, _ in LOST))
+    for (settings, branches, kind, kinds), error in zip(LOST, errors, strict=True):
+        assert error["type"] == kind, (settings, branches)
+        assert error["step"]["path"].startswith("race/x/")
+        assert [one["type"] for one in error.get("errors", [])] == kinds, (settings, branches)
 
 
 async def test_fail_fast_stops_the_others_and_finish_all_lets_them_end(workbench: Workbench) -> None:

@@ -47,6 +47,13 @@ async def test_results_are_those_of_one_loop_in_order(workbench: Workbench) -> N
     assert len(await events(handle)) < 100
 
 
+async def test_a_hundred_thousand_items_leave_a_short_history(workbench: Workbench) -> None:
+    handle = await workbench.start(many("concurrency: 50"), {"n": 100_000})
+    assert await asyncio.wait_for(handle.result(), 100) == [n * 3 + 10 for n in range(100_000)]
+    assert len(await children(handle)) == 200
+    assert len(await events(handle)) < 3000
+
+
 async def test_a_thousand_items_need_no_child(workbench: Workbench) -> None:
     handle = await workbench.start(many(), {"n": 1000})
     assert len(await asyncio.wait_for(handle.result(), 60)) == 1000
