@@ -13,6 +13,7 @@ from types import TracebackType
 from temporalio.client import Client
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
+from orchestrator.client.children import child_journal
 from orchestrator.engine.headers import HeaderInterceptor
 from orchestrator.engine.workflow import FlowWorkflow
 from orchestrator.payloads.converter import carrying, release
@@ -98,6 +99,7 @@ class FlowWorker:
             resolve_child_activity(*resolving, search_attributes=search_attributes),
             prepare_activity(),
             child_status,
+            child_journal,
             cancel_run,
         ]
         return Worker(

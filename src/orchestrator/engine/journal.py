@@ -62,6 +62,15 @@ class Journal:
             own += sum(times for loop, times in self._prefixes.items() if path.startswith(f"{loop}["))
         return own
 
+    def repeats(self, loop: str) -> int:
+        """By how much the generation of everything inside a loop has risen."""
+        return self.generation(f"{loop}[0]/") - 1
+
+    def repeat(self, loop: str, times: int) -> None:
+        """Everything inside a loop was run so many times before."""
+        if times:
+            self._prefixes[loop] = times
+
     # -- steps ------------------------------------------------------------------------------------------------
 
     def start(self, node: Node, path: str, at: str, inside: str = "") -> Record:

@@ -68,6 +68,7 @@ async def run_slice(walk: Walk, told: dict[str, Json]) -> dict[str, Json]:
     node = locate(walk.program.definition, told["path"]).node
     root = walk.run.frame
     root.scope["vars"].update(told["vars"])
+    walk.run.journal.repeat(told["path"], told.get("repeats", 0))
     prefix = told["path"].removesuffix(node.id)
     frame = Frame(root.scope | told["names"], dict(told["steps"]), prefix, "", told["names"])
     each = Each(walk, node, frame, told["path"], told)
@@ -93,6 +94,7 @@ async def _slice(
             "total": len(items),
             "items": items[first : first + SLICE],
             "concurrency": concurrency,
+            "repeats": walk.run.journal.repeats(path),
             "names": frame.names,
             "vars": dict(frame.scope["vars"]),
             "steps": {name: frame.steps[name] for name in sorted(_reads(walk, node)) if name in frame.steps},

@@ -16,7 +16,7 @@ from orchestrator.engine.frame import Frame
 from orchestrator.engine.journal import State
 from orchestrator.engine.run import Walk
 from orchestrator.spec.backoff import next_delay
-from orchestrator.spec.call import RESOLVE_CHILD
+from orchestrator.spec.call import CHILD_JOURNAL, RESOLVE_CHILD
 from orchestrator.spec.definition import Json, Node, definition_from_json
 
 DEEPEST = 10
@@ -80,10 +80,15 @@ async def _launch(walk: Walk, node: Node, frame: Frame, path: str, state: State,
     envelope, definition = await _resolve(walk, node, path, wanted)
     attempt, generation = state.get("attempt", 1), run.journal.generation(path)
     suffix = (f"~{attempt}" if attempt > 1 else "") + (f"#{generation}" if generation > 1 else "")
+    child = f"{run.root}:{path}{suffix}"
+    args = [config.get("inputs") or {}, envelope, definition]
+    if run.envelope.attempt > 1:
+        journal = await _journal(walk, node, path, child, definition)
+        args += [] if journal is None else [journal]
     return Launch(
-        id=f"{run.root}:{path}{suffix}",
+        id=child,
         definition=definition_from_json(definition),
-        args=[config.get("inputs") or {}, envelope, definition],
+        args=args,
         trigger="flow",
         summary=node.name or path,
         search_attributes=run.envelope.search_attributes,
@@ -110,6 +115,27 @@ async def _resolve(walk: Walk, node: Node, path: str, wanted: list[Json]) -> lis
     finally:
         walk.run.budget.release()
     return resolved
+
+
+async def _journal(walk: Walk, node: Node, path: str, child: str, definition: Json) -> Json:
+    """What an earlier attempt of this run left of the child: a retry goes on inside it."""
+    await walk.run.budget.admit(0)
+    try:
+        return await workflow.execute_activity(
+            CHILD_JOURNAL,
+            args=[child, definition],
+            activity_id=f"{path}#journal",
+            start_to_close_timeout=timedelta(seconds=60),
+            schedule_to_close_timeout=timedelta(minutes=5),
+            summary=f"{path}: what its last attempt left",
+        )
+    except ActivityError as error:
+        if is_cancelled_exception(error):
+            raise asyncio.CancelledError from error
+        message = f"what run '{child}' had done could not be read: {error.cause}"
+        raise StepFailed(error_record(node, path, "unavailable", message)) from error
+    finally:
+        walk.run.budget.release()
 
 
 def _failure(node: Node, path: str, child: str, report: Report) -> ErrorRecord:

@@ -27,6 +27,9 @@ PREPARE_STEPS = "prepare-steps"
 CHILD_STATUS = "child-status"
 """Local activity: how a sub-flow's run stands, asked after its parent continued as new. Argument: its run id."""
 
+CHILD_JOURNAL = "child-journal"
+"""Activity: what a retried run's sub-flow goes on from. Arguments: its run id, its definition."""
+
 CLOSE_TASK = "close-task"
 """Activity: writes a human task's end into the store."""
 

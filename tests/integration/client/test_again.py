@@ -495,7 +495,7 @@ async def test_a_journal_that_temporal_could_not_carry_is_refused_in_words(
             await bench.client.retry(run.id)
 
 
-async def test_a_retry_runs_a_sub_flow_that_failed_again_under_its_old_keys(bench: Bench) -> None:
+async def test_a_retry_goes_on_inside_a_sub_flow_at_the_step_that_failed_there(bench: Bench) -> None:
     await bench.publish(f"id: child\nsteps: [{work('x')}, {work('y')}]\n")
     parent = f"""
 id: parent
@@ -509,7 +509,18 @@ output: "{{{{ steps.sub.output }}}}"
     bench.fail()
     again = await bench.client.retry(run.id)
     assert await again.result(30) == "y"
-    assert bench.calls() == ["x 1", "y 1"]
+    assert bench.calls() == ["y 1"]
+
+
+async def test_a_retry_runs_a_sub_flow_of_another_version_from_its_beginning(bench: Bench) -> None:
+    await bench.publish(f"id: child\nsteps: [{work('x')}, {work('y')}]\n")
+    run = await bench.failed("\nid: parent\nsteps:\n  - {id: sub, type: flow, config: {flow: child}}\n", "y")
+    await bench.publish(f"id: child\nsteps: [{work('x')}, {work('z')}]\n")
+    bench.fail()
+    bench.calls()
+    again = await bench.client.retry(run.id)
+    assert await again.result(30) == "z"
+    assert bench.calls() == ["x 1", "z 1"]
 
 
 async def test_a_retry_starts_the_failed_parts_of_a_large_loop_again(bench: Bench) -> None:
