@@ -18,8 +18,8 @@ from temporalio.api.workflowservice.v1 import GetWorkflowExecutionHistoryRequest
 from orchestrator import admission
 from orchestrator.client.connection import temporal_errors
 from orchestrator.client.run import OVER, Run, RunInfo
-from orchestrator.engine import carry
-from orchestrator.engine.carry import Carried
+from orchestrator.engine.again import carry
+from orchestrator.engine.again.carry import Carried
 from orchestrator.errors import Conflict, NotFound, Refused
 from orchestrator.settings import Settings
 from orchestrator.spec.call import RESOLVE_FLOW

@@ -5,7 +5,7 @@ from __future__ import annotations
 from temporalio import activity
 
 from orchestrator.client.run import OVER, Run
-from orchestrator.engine import carry
+from orchestrator.engine.again import carry
 from orchestrator.errors import NotFound
 from orchestrator.spec.call import CHILD_JOURNAL
 from orchestrator.spec.definition import Json, definition_from_json

@@ -13,6 +13,7 @@ from temporalio import workflow
 
 from orchestrator.engine.gate import Gate
 from orchestrator.engine.together import CLEANED_UP_AFTER
+from orchestrator.expressions import Meter
 
 COMMAND_BYTES = 1_000_000
 COMMANDS = 200
@@ -39,13 +40,16 @@ class Budget:
         self._commands = 0
         self._operations = 0
         self._queue: deque[asyncio.Future[None]] = deque()
+        self._breath: asyncio.Future[None] | None = None
         self._express_task = -1
         self._recorded_at = 0
 
-    async def admit(self, size: int) -> None:
-        """Wait until something with ``size`` bytes of arguments may be asked for; pair it with ``release``."""
+    async def admit(self, size: int, extra: int = 0) -> None:
+        """Wait until something with ``size`` bytes of arguments may be asked for; pair it with ``release``. ``extra``
+        are bytes beside them that no storage takes."""
         if self.stored and size >= STORED_FROM:
             size = REFERENCE
+        size += extra
         if self._queue or not self._gate.is_open() or not self._fits(size):
             await self._queue_up(size)
         self._bytes += size
@@ -56,12 +60,26 @@ class Budget:
         """What was admitted has ended."""
         self.pending -= 1
 
-    async def breathe(self, operations: int) -> None:
-        """Give the workflow task back with a 1 ms timer after about 20,000 operations; ``operations`` is how many
-        the run has evaluated so far."""
-        if operations - self._operations >= OPERATIONS:
-            self._operations = operations
+    async def breathe(self, meter: Meter) -> None:
+        """Give the workflow task back with a 1 ms timer after about 20,000 operations; whoever comes meanwhile waits
+        for it too, so that many at once do not compute on in its stead."""
+        while self._breath is not None:
+            await asyncio.shield(self._breath)
+        if meter.spent - self._operations < OPERATIONS:
+            return
+        self._operations = meter.spent
+        self._breath = asyncio.get_running_loop().create_future()
+        try:
             await workflow.sleep(0.001, summary="many expressions: yielding")
+        except CLEANED_UP_AFTER:
+            self._breathed()
+            raise
+        self._breathed()
+
+    def _breathed(self) -> None:
+        if self._breath is not None:
+            self._breath.set_result(None)
+        self._breath = None
 
     async def record(self, now: int) -> None:
         """Close the workflow task where express work has gone on for some time, so that a crash repeats little.

@@ -11,20 +11,20 @@ from collections.abc import Sequence
 
 from temporalio.exceptions import is_cancelled_exception
 
-from orchestrator.engine import control, recover, repeat, saga, subflow, waiting
 from orchestrator.engine.activities import Call, Outcome, is_foreign
 from orchestrator.engine.clock import now_text
-from orchestrator.engine.computed import run_steps
-from orchestrator.engine.control import HANDLERS, Construct
+from orchestrator.engine.constructs import control, recover, repeat, saga, subflow, waiting
+from orchestrator.engine.constructs.computed import run_steps
+from orchestrator.engine.constructs.control import HANDLERS, Construct
+from orchestrator.engine.constructs.graph import BLOCKED, members
+from orchestrator.engine.constructs.parallel import parallel, resume_losers
+from orchestrator.engine.constructs.slices import for_each
+from orchestrator.engine.constructs.tasks import human_task
 from orchestrator.engine.failures import RunEnded, StepFailed, error_record, expression_failure
 from orchestrator.engine.frame import Frame
-from orchestrator.engine.graph import BLOCKED, members
 from orchestrator.engine.journal import Record
-from orchestrator.engine.parallel import parallel, resume_losers
 from orchestrator.engine.program import Program
 from orchestrator.engine.run import Run
-from orchestrator.engine.slices import for_each
-from orchestrator.engine.tasks import human_task
 from orchestrator.engine.together import CLEANED_UP_AFTER, raise_if_cancelled, run_all
 from orchestrator.expressions import CompiledValue, Expression, ExpressionError, Rendered
 from orchestrator.spec.definition import Json, Node
@@ -89,7 +89,7 @@ class Interpreter:
         applies: bool | StepFailed = True
         if record is None:
             await self.run.gate.enter()
-            await self.run.budget.breathe(self.run.meter.spent)
+            await self.run.budget.breathe(self.run.meter)
             applies = self._applies(node, frame)
             if applies is False:
                 return self.skip(node, frame)

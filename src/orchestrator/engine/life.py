@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from temporalio.exceptions import is_cancelled_exception
 
 from orchestrator.engine.children import report_to
+from orchestrator.engine.constructs.saga import undo
+from orchestrator.engine.constructs.slices import run_slice
 from orchestrator.engine.failures import ErrorRecord, RunEnded, StepFailed, flow_failure
 from orchestrator.engine.frame import Frame
 from orchestrator.engine.interpreter import Interpreter
-from orchestrator.engine.saga import undo
-from orchestrator.engine.slices import run_slice
 from orchestrator.engine.together import CLEANED_UP_AFTER, settle
 from orchestrator.expressions import ExpressionError
 from orchestrator.spec.definition import Definition, Json, Node

@@ -12,7 +12,7 @@ from temporalio import workflow
 from temporalio.common import RawValue, RetryPolicy, SearchAttributeKey
 from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
 
-from orchestrator.engine import carried, view
+from orchestrator.engine import snapshot, view
 from orchestrator.engine.activities import Activities
 from orchestrator.engine.budget import Budget
 from orchestrator.engine.children import REPORT, Children
@@ -154,7 +154,7 @@ class FlowWorkflow:
     def _begin(self, walk: Interpreter, args: Sequence[RawValue]) -> Life:
         life = Life(walk)
         if len(args) > 3:
-            self._continued = carried.restore(walk, life, self._decode(args[3]))
+            self._continued = snapshot.restore(walk, life, self._decode(args[3]))
             if len(args) > 4:
                 messages = self._decode(args[4])
                 self._inbox.restore(messages["inbox"])
@@ -200,7 +200,7 @@ class FlowWorkflow:
         run = self._walk.run
         body: Json = run.envelope.trigger.get("body")
         envelope = replace(run.envelope, root=run.root)
-        journal = carried.journal_of(self._walk, life, self._continued + 1)
+        journal = snapshot.journal_of(self._walk, life, self._continued + 1)
         messages = self._messages()
         definition: Json = args[2] if len(args) > 2 else definition_to_json(envelope.definition)
         taken = [body, envelope_to_json(envelope, body), definition, journal, messages]
@@ -342,7 +342,7 @@ class FlowWorkflow:
         """Everything a retry takes along, its records page by page; empty where the run never began."""
         if self._walk is None or self._life is None:
             return {}
-        journal = carried.journal_of(self._walk, self._life, self._continued) | {"messages": self._messages()}
+        journal = snapshot.journal_of(self._walk, self._life, self._continued) | {"messages": self._messages()}
         return view.journal_page(journal, options)
 
     def _messages(self) -> dict[str, Json]:

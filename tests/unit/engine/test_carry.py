@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from orchestrator.engine import carry
-from orchestrator.engine.carry import Carried
+from orchestrator.engine.again import carry
+from orchestrator.engine.again.carry import Carried
 from orchestrator.errors import InputsInvalid, Refused
 from orchestrator.spec.definition import Definition, definition_to_json
 from orchestrator.spec.loading import load_flow

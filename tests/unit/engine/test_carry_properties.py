@@ -16,7 +16,7 @@ import hypothesis.strategies as st
 from hypothesis import given, settings
 from tests.unit.engine.test_carry import of, step
 
-from orchestrator.engine import carry
+from orchestrator.engine.again import carry
 from orchestrator.errors import Refused
 from orchestrator.spec.definition import Definition, Node
 

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from orchestrator.engine.takeover import Takeover
+from orchestrator.engine.again.takeover import Takeover
 from orchestrator.errors import FieldProblem, InputsInvalid, Refused
 from orchestrator.spec.definition import Definition, Json, Node
 from orchestrator.spec.inputs import check_json

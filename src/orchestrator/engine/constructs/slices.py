@@ -9,7 +9,7 @@ from temporalio import workflow
 
 from orchestrator.engine.activities import Outcome
 from orchestrator.engine.children import Launch
-from orchestrator.engine.each import Each
+from orchestrator.engine.constructs.each import Each
 from orchestrator.engine.failures import StepFailed, error_record
 from orchestrator.engine.frame import Frame
 from orchestrator.engine.journal import State

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from orchestrator.engine.activities import Outcome
+from orchestrator.engine.constructs.graph import members
 from orchestrator.engine.failures import RunEnded, StepFailed, combined, error_record
 from orchestrator.engine.frame import Frame
-from orchestrator.engine.graph import members
 from orchestrator.engine.journal import Record
 from orchestrator.engine.run import Walk
 from orchestrator.engine.together import Ended, run_all, settle

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from pydantic import ValidationError
 
-from orchestrator.engine import reopening
+from orchestrator.engine.again import reopening
 from orchestrator.spec.definition import Definition, Json, Node, definition_from_json
 from orchestrator.spec.places import HANDLERS, LOOPS, Around, Place, content_hash_of, is_inside, locate, own_hash_of
 
