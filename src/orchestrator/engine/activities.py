@@ -89,7 +89,7 @@ class Activities:
         plan = self._plan(call)
         if plan.foreign and self._budget.stored:
             _keep_inline(call, arguments)
-        await self._budget.admit(_size(arguments))
+        await self._budget.admit(_size(arguments), len(plan.fixed))
         try:
             result = await self._start(call, plan, arguments)
         except ActivityError as error:
@@ -106,16 +106,16 @@ class Activities:
         """The same as a local activity: cheaper, and repeated by a crash before the task is recorded (ENGINE §8)."""
         arguments = self._arguments(call)
         await self._budget.record(milliseconds())
-        await self._budget.admit(_size(arguments))
-        plan = self._plan(call)
+        admitted = await self._budget.admit_express()
         try:
-            result = await self._start_local(call, plan, arguments)
+            result = await self._start_local(call, self._plan(call), arguments)
+            self._budget.recorded(admitted, workflow.payload_converter().to_payload(result).ByteSize())
         except (ActivityError, ApplicationError) as error:
             if is_cancelled_exception(error):
                 raise asyncio.CancelledError from error
             raise activity_failure(call.node, call.path, error) from error
         finally:
-            self._budget.release()
+            self._budget.release_express()
         return Outcome(result.pop("output", None), result)
 
     def _arguments(self, call: Call) -> list[Payload]:

@@ -22,6 +22,8 @@ OPERATIONS = 20_000
 STORED_FROM = 100_000
 """Bytes from which external storage takes a payload, where there is one: then only a reference is sent."""
 REFERENCE = 1_000
+EXPRESS_RESULT = 40_000
+"""Bytes kept free for the result of an express step under way: the answer that closes the task carries it."""
 EXPRESS_MILLISECONDS = 2_000
 """Express work is recorded at least this often (ENGINE §8)."""
 
@@ -40,7 +42,8 @@ class Budget:
         self._commands = 0
         self._operations = 0
         self._queue: deque[asyncio.Future[None]] = deque()
-        self._breath: asyncio.Future[None] | None = None
+        self._breathing = asyncio.Lock()
+        self._express = 0
         self._express_task = -1
         self._recorded_at = 0
 
@@ -56,30 +59,36 @@ class Budget:
         self._commands += 1
         self.pending += 1
 
+    async def admit_express(self) -> int:
+        """As ``admit``, for an express step; returns what ``recorded`` wants. Pair it with ``release_express``."""
+        await self.admit(EXPRESS_RESULT)
+        self._express += 1
+        return self._task
+
+    def recorded(self, task: int, size: int) -> None:
+        """An express step that was admitted in ``task`` has given a result of so many bytes."""
+        self._look()
+        if self.stored and size >= STORED_FROM:
+            size = REFERENCE
+        self._bytes += size - (EXPRESS_RESULT if task == self._task else 0)
+
+    def release_express(self) -> None:
+        """An express step has ended."""
+        self._express -= 1
+        self.release()
+
     def release(self) -> None:
         """What was admitted has ended."""
         self.pending -= 1
 
     async def breathe(self, meter: Meter) -> None:
-        """Give the workflow task back with a 1 ms timer after about 20,000 operations; whoever comes meanwhile waits
-        for it too, so that many at once do not compute on in its stead."""
-        while self._breath is not None:
-            await asyncio.shield(self._breath)
-        if meter.spent - self._operations < OPERATIONS:
-            return
-        self._operations = meter.spent
-        self._breath = asyncio.get_running_loop().create_future()
-        try:
-            await workflow.sleep(0.001, summary="many expressions: yielding")
-        except CLEANED_UP_AFTER:
-            self._breathed()
-            raise
-        self._breathed()
-
-    def _breathed(self) -> None:
-        if self._breath is not None:
-            self._breath.set_result(None)
-        self._breath = None
+        """Give the workflow task back with a 1 ms timer after about 20,000 operations. Whoever comes meanwhile waits
+        its turn, so that many at once do not compute on in its stead."""
+        if self._breathing.locked() or meter.spent - self._operations >= OPERATIONS:
+            async with self._breathing:
+                if meter.spent - self._operations >= OPERATIONS:
+                    self._operations = meter.spent
+                    await workflow.sleep(0.001, summary="many expressions: yielding")
 
     async def record(self, now: int) -> None:
         """Close the workflow task where express work has gone on for some time, so that a crash repeats little.
@@ -127,16 +136,20 @@ class Budget:
             self._queue[0].set_result(None)
 
     def _fits(self, size: int) -> bool:
+        self._look()
+        roomy = self._bytes == 0 or self._bytes + size <= COMMAND_BYTES
+        return roomy and self._commands < COMMANDS and self.pending < PENDING
+
+    def _look(self) -> None:
+        """Begin anew where this is another workflow task."""
         length = workflow.info().get_current_history_length()
         if length != self._task:
             self._task, self._bytes, self._commands = length, 0, 0
-        roomy = self._bytes == 0 or self._bytes + size <= COMMAND_BYTES
-        return roomy and self._commands < COMMANDS and self.pending < PENDING
 
     async def _next_task(self) -> None:
         """Until the next workflow task. A timer wakes us where nothing else would; with activities pending it costs
         one short timer per task of surplus."""
-        if self.pending >= PENDING:
+        if self.pending >= PENDING or self._express:
             pending = self.pending
             await workflow.wait_condition(lambda: self.pending < pending)
         else:

@@ -37,17 +37,18 @@ async def switch(walk: Walk, node: Node, frame: Frame, path: str) -> Outcome:
     """The first case that matches, else ``default``."""
     state = walk.run.journal.state(path)
     if "branch" not in state:
-        state["branch"] = _case(walk, node, frame)
+        state["branch"] = await _case(walk, node, frame)
     number = state["branch"]
     if number is None:
         return await _branch(walk, node, frame, "default" if "default" in node.lists else None, "default")
     return await _branch(walk, node, frame, f"case[{number}]", number)
 
 
-def _case(walk: Walk, node: Node, frame: Frame) -> int | None:
+async def _case(walk: Walk, node: Node, frame: Frame) -> int | None:
     code = walk.program.code(node)
     value = walk.evaluate(code.fields["value"], node, frame) if "value" in code.fields else None
     for number, case in enumerate(code.cases):
+        await walk.run.budget.breathe(walk.run.meter)
         if _matches(walk, case, value, node, frame):
             return number
     return None
