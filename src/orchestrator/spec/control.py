@@ -105,6 +105,7 @@ class SwitchConfig(ControlConfig):
 class ParallelConfig(ControlConfig):
     """Runs branches side by side."""
 
+    template_free = frozenset({"losers", "on_failure"})
     expressions = frozenset({"wait_for"})
     lists = (("branches",),)
 
@@ -132,6 +133,7 @@ def _tolerance(value: Any) -> Any:
 class ForEachConfig(ControlConfig):
     """Runs steps once per item."""
 
+    template_free = frozenset({"as", "collect"})
     expressions = frozenset({"items", "until"})
     lists = (("steps",),)
     loop = True
@@ -150,7 +152,7 @@ class ForEachConfig(ControlConfig):
 class WhileConfig(ControlConfig):
     """Repeats steps."""
 
-    template_free = frozenset({"timeout"})
+    template_free = frozenset({"timeout", "collect"})
     expressions = frozenset({"while", "until"})
     lists = (("steps",),)
     loop = True
@@ -252,7 +254,7 @@ class WaitForEventConfig(ControlConfig):
 class FlowConfig(ControlConfig):
     """Runs another flow."""
 
-    template_free = frozenset({"version"})
+    template_free = frozenset({"version", "wait"})
 
     flow: str
     version: str | int | float | None = None

@@ -11,7 +11,7 @@ from tests.engine.harness import Workbench, events, scheduled
 
 EACH = """
 id: each
-inputs: {given: {}}
+inputs: {given: {}, n: {default: null}}
 steps:
   - id: each
     type: for-each
@@ -91,6 +91,21 @@ async def test_options_shape_the_passes(workbench: Workbench) -> None:
     )
     for (options, body, given, expected), ended in zip(SHAPES, got, strict=True):
         assert ended == expected, (options, body, given)
+
+
+async def test_numbers_may_be_templates_and_anything_else_is_refused_in_words(workbench: Workbench) -> None:
+    template = "'{{ inputs.n }}'"
+    assert await workbench.run(each(f"concurrency: {template}"), {"given": 4, "n": 2}) == [0, 1, 2, 3]
+    assert await workbench.run(each(f"batch_size: {template}"), {"given": 3, "n": "2"}) == [[0, 1], [2]]
+    assert await workbench.run(each(f"tolerate: {template}", FAIL_THREES), {"given": [3, 1], "n": "50%"}) == [None, 1]
+    rows = [("concurrency", 0), ("concurrency", "x"), ("concurrency", 201), ("concurrency", None), ("batch_size", -1)]
+    rows += [("batch_size", 1.5), ("tolerate", "few"), ("tolerate", True)]
+    errors = await asyncio.gather(
+        *(workbench.failure(each(f"{key}: {template}"), {"given": 2, "n": n}) for key, n in rows)
+    )
+    for (key, n), error in zip(rows, errors, strict=True):
+        assert (error["type"], error["step"]["path"]) == ("invalid_config", "each"), (key, n)
+        assert f"`{key}`" in error["message"]
 
 
 async def test_a_pass_knows_its_place_and_what_the_last_one_gave(workbench: Workbench) -> None:

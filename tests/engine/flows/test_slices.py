@@ -91,9 +91,37 @@ async def test_failures_are_tolerated_over_all_slices_together(workbench: Workbe
 
 
 @pytest.mark.parametrize("tolerate", ["0", "4", "0.3%"])
-async def test_too_many_failures_fail_the_loop(workbench: Workbench, tolerate: str) -> None:
+async def test_too_many_failures_fail_the_loop_with_the_error_of_a_pass(workbench: Workbench, tolerate: str) -> None:
     error = await workbench.failure(many(f"tolerate: {tolerate}", FAILING))
-    assert error["type"] == "three"
+    assert (error["type"], error["step"]["id"]) == ("three", "bad")
+    assert error["step"]["path"] in {f"each[{n}]/bad" for n in range(0, 1500, 300)}
+    told = [one["type"] for one in error.get("errors", [])]
+    assert told == [] if tolerate == "0" else set(told) == {"three"}
+
+
+async def test_the_failure_of_a_pass_can_be_caught_by_its_status(workbench: Workbench) -> None:
+    flow = """
+    id: caught
+    steps:
+      - id: t
+        type: try
+        config:
+          steps:
+            - id: each
+              type: for-each
+              config:
+                items: 1200
+                steps:
+                  - id: x
+                    type: function
+                    if: item == 700
+                    retry: none
+                    config: {handler: fail_times, params: {times: 9, type: gone, status: 404, terminal: true}}
+          catch:
+            - on: [http_404]
+              steps: [{id: c, type: transform, config: {value: "{{ error.type }} {{ error.step.path }}"}}]
+    """
+    assert await workbench.run(flow) == "gone t/each[700]/x"
 
 
 async def test_cancelling_the_run_cancels_its_slices(workbench: Workbench) -> None:

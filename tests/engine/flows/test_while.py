@@ -60,6 +60,17 @@ async def test_max_iterations_that_are_used_up_fail_with_loop_limit_after_that_m
     assert workbench.calls() == ["echo 1", "echo 2"]
 
 
+async def test_max_iterations_may_be_a_template(workbench: Workbench) -> None:
+    flow = count("while: vars.n < 9\n      max_iterations: '{{ inputs.most }}'").replace(
+        "vars: {n: 0}", "vars: {n: 0}\ninputs: {most: {}}"
+    )
+    assert (await workbench.failure(flow, {"most": 2}))["type"] == "loop_limit"
+    error = await workbench.failure(flow, {"most": "many"})
+    assert (error["type"], error["step"]["path"]) == ("invalid_config", "w")
+    assert "'many'" in error["message"]
+    assert workbench.calls() == ["echo 1", "echo 2"]
+
+
 async def test_the_timeout_of_a_loop_fails_with_loop_limit_and_says_how_long(skipping: Workbench) -> None:
     error = await skipping.failure(count("while: vars.n < 99\n      timeout: 1h\n      interval: 25m"))
     assert (error["type"], error["step"]["path"]) == ("loop_limit", "w")

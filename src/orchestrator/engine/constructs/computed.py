@@ -10,12 +10,15 @@ from temporalio.common import RetryPolicy
 from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
 
 from orchestrator.engine.activities import Outcome
+from orchestrator.engine.constructs.numbers import whole_number
 from orchestrator.engine.failures import StepFailed, error_record
 from orchestrator.engine.frame import Frame
 from orchestrator.engine.program import Program
 from orchestrator.engine.run import Walk
 from orchestrator.spec.call import PREPARE_STEPS
 from orchestrator.spec.definition import Json, Node, definition_from_json, definition_to_json
+
+MOST_STEPS = 1_000
 
 
 async def run_steps(walk: Walk, node: Node, frame: Frame, path: str) -> Outcome:
@@ -38,12 +41,13 @@ async def run_steps(walk: Walk, node: Node, frame: Frame, path: str) -> Outcome:
 
 async def _prepare(walk: Walk, node: Node, path: str, config: dict[str, Json], visible: list[str]) -> Json:
     definition = definition_to_json(walk.run.envelope.definition)
+    most = whole_number(config.get("max_steps", 50), "max_steps", node, path, MOST_STEPS)
     context = {"definition": definition, "visible": visible, "step": node.id}
     await walk.run.budget.admit(0)
     try:
         prepared: dict[str, Json] = await workflow.execute_local_activity(
             PREPARE_STEPS,
-            args=[config.get("steps"), config["allow"], config.get("max_steps", 50), context],
+            args=[config.get("steps"), config["allow"], most, context],
             start_to_close_timeout=timedelta(seconds=30),
             schedule_to_close_timeout=timedelta(minutes=5),
             retry_policy=RetryPolicy(maximum_attempts=3),

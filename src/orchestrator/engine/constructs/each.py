@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from orchestrator.engine.activities import Outcome
+from orchestrator.engine.constructs.numbers import whole_number
 from orchestrator.engine.failures import ErrorRecord, StepFailed, error_record
 from orchestrator.engine.frame import Frame
 from orchestrator.engine.run import Walk
@@ -29,18 +30,19 @@ class Each:
         self._path = path
         self._state = walk.run.journal.state(path)
         self._config: dict[str, Json] = walk.render(walk.program.code(node).config, node, frame).value
-        self._concurrency = min(int((part or self._config).get("concurrency", 1)), MOST_AT_ONCE)
+        at_once = (part or self._config).get("concurrency", 1)
+        self.concurrency = whole_number(at_once, "concurrency", node, path, MOST_AT_ONCE)
         self.items = self._items() if part is None else part["items"]
         self._first: int = 0 if part is None else part["first"]
         self._count = len(self.items) if part is None else part["total"]
         self._state.setdefault("low", self._first)
         self._state.setdefault("total", self._first + len(self.items))
-        self._tolerated = _tolerance(self._config.get("tolerate", 0), self._count, node, path)
+        self.tolerated = _tolerance(self._config.get("tolerate", 0), self._count, node, path)
 
     async def run(self) -> None:
         """Run what is not done yet. Raises the StepFailed of the pass that was one too many."""
         todo = self._todo()
-        if self._concurrency == 1:
+        if self.concurrency == 1:
             for index in todo:
                 await self._pass(index)
             return
@@ -49,7 +51,7 @@ class Each:
             for index in todo:
                 await self._pass(index)
 
-        width = min(self._concurrency, len(self.items))
+        width = min(self.concurrency, len(self.items))
         await run_all([work() for _ in range(width)], stops=lambda error: True)
 
     def collected(self) -> dict[str, Json]:
@@ -98,7 +100,7 @@ class Each:
         else:
             if self._config.get("collect") != "none":
                 self._state.setdefault("outputs", {})[str(index)] = output
-            if self._concurrency == 1:
+            if self.concurrency == 1:
                 self._state["previous"] = output
         self._done(index)
         self._look_for_end(inner)
@@ -115,9 +117,8 @@ class Each:
     def _tolerate(self, index: int, item: Json, error: ErrorRecord) -> None:
         errors = self._state.setdefault("errors", [])
         errors.append({"index": index, "item": item, "error": error})
-        if len(errors) > self._tolerated:
-            told = sorted(errors, key=_index)
-            raise StepFailed(error | ({"errors": [one["error"] for one in told]} if len(told) > 1 else {}))
+        if len(errors) > self.tolerated:
+            raise too_many(errors, error)
         self._walk.run.warnings.append(f"item {index} of '{self._node.id}' failed and was tolerated: {error['type']}")
 
     def _done(self, index: int) -> None:
@@ -138,7 +139,7 @@ class Each:
 
     def _loop(self, index: int) -> dict[str, Json]:
         loop: dict[str, Json] = {"index": index, "count": self._count, "first": index == 0}
-        if self._concurrency == 1 and index > 0:
+        if self.concurrency == 1 and index > 0:
             loop["previous"] = self._state.get("previous")
         if "loop" in self._frame.names:
             loop["parent"] = self._frame.names["loop"]
@@ -154,12 +155,20 @@ class Each:
         else:
             given = self._walk.evaluate(expression, self._node, self._frame)
         items = _as_list(given, self._node, self._path)
-        size = self._config.get("batch_size")
-        if size:
-            items = [items[start : start + int(size)] for start in range(0, len(items), int(size))]
-        if expression is not None and not _is_stable(expression):
+        told = self._node.config
+        if self._config.get("batch_size") is not None:
+            size = whole_number(self._config["batch_size"], "batch_size", self._node, self._path)
+            items = [items[start : start + size] for start in range(0, len(items), size)]
+        stable = _is_stable(expression) if expression is not None else given == told["items"]
+        if not stable or isinstance(told.get("batch_size"), str):
             self._state["items"] = items
         return items
+
+
+def too_many(errors: list[dict[str, Json]], last: ErrorRecord) -> StepFailed:
+    """The failure of a loop of which more passes failed than it tolerates: that of the last of them."""
+    told = sorted(errors, key=_index)[:MOST_FAILED_KEPT]
+    return StepFailed(last | ({"errors": [one["error"] for one in told]} if len(told) > 1 else {}))
 
 
 def _index(error: dict[str, Any]) -> int:
@@ -193,6 +202,8 @@ def _tolerance(given: Json, total: int, node: Node, path: str) -> float:
     if given == "all":
         return float("inf")
     try:
+        if isinstance(given, bool):
+            raise TypeError
         if isinstance(given, str) and given.endswith("%"):
             return total * float(given[:-1]) / 100
         return float(given)

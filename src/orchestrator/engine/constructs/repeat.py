@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from orchestrator.engine.activities import Outcome
+from orchestrator.engine.constructs.numbers import whole_number
 from orchestrator.engine.failures import StepFailed, error_record
 from orchestrator.engine.frame import Frame
 from orchestrator.engine.journal import State
@@ -28,7 +29,11 @@ async def while_(walk: Walk, node: Node, frame: Frame, path: str) -> Outcome:
 async def _passes(walk: Walk, node: Node, frame: Frame, path: str, state: State) -> Outcome:
     code = walk.program.code(node)
     collect = node.config.get("collect", "last")
-    interval = _interval(walk, node, frame, path)
+    config = walk.render(code.config, node, frame).value
+    interval = _interval(config, node, path)
+    most = config.get("max_iterations")
+    if most is not None:
+        most = whole_number(most, "max_iterations", node, path)
     while True:
         number: int = state.setdefault("pass", 0)
         if "wake" in state:
@@ -38,7 +43,7 @@ async def _passes(walk: Walk, node: Node, frame: Frame, path: str, state: State)
         if not state.get("open"):
             if "while" in code.fields and not walk.holds(code.fields["while"], node, inner, path):
                 break
-            _check_bound(node, path, number)
+            _check_bound(node, path, number, most)
         state["open"] = True
         output = await walk.run_list(node.lists["steps"], inner)
         _keep(state, collect, output)
@@ -56,16 +61,14 @@ async def _passes(walk: Walk, node: Node, frame: Frame, path: str, state: State)
     return Outcome(given, {"passes": state["pass"]})
 
 
-def _interval(walk: Walk, node: Node, frame: Frame, path: str) -> float:
-    given = walk.render(walk.program.code(node).config, node, frame).value.get("interval") or 0
+def _interval(config: dict[str, Json], node: Node, path: str) -> float:
     try:
-        return parse_duration(given)
+        return parse_duration(config.get("interval") or 0)
     except ValueError as error:
         raise StepFailed(error_record(node, path, "invalid_config", f"`interval`: {error}")) from error
 
 
-def _check_bound(node: Node, path: str, number: int) -> None:
-    most = node.config.get("max_iterations")
+def _check_bound(node: Node, path: str, number: int, most: int | None) -> None:
     if most is not None and number >= most:
         raise _limit(node, path, f"'{node.id}' was not done after {most} passes, its max_iterations")
 

@@ -9,7 +9,7 @@ from temporalio import workflow
 
 from orchestrator.engine.activities import Outcome
 from orchestrator.engine.children import Launch
-from orchestrator.engine.constructs.each import Each
+from orchestrator.engine.constructs.each import Each, too_many
 from orchestrator.engine.failures import StepFailed, error_record
 from orchestrator.engine.frame import Frame
 from orchestrator.engine.journal import State
@@ -30,7 +30,7 @@ async def for_each(walk: Walk, node: Node, frame: Frame, path: str) -> Outcome:
     """Run the steps once per item: here, or in child runs where there are many."""
     each = Each(walk, node, frame, path)
     if _splits(walk, node, len(each.items)):
-        return await _run(walk, node, frame, path, each.items)
+        return await _run(walk, node, frame, path, each)
     await each.run()
     return each.outcome()
 
@@ -44,17 +44,18 @@ def _splits(walk: Walk, node: Node, count: int) -> bool:
     return not any(inner.type in _TIED or "compensate" in inner.lists for inner in node.walk() if inner is not node)
 
 
-async def _run(walk: Walk, node: Node, frame: Frame, path: str, items: list[Json]) -> Outcome:
+async def _run(walk: Walk, node: Node, frame: Frame, path: str, each: Each) -> Outcome:
     """Run the slices, some at once, and put their results together."""
     state = walk.run.journal.state(path)
-    concurrency = min(int(node.config.get("concurrency", 1)), 200)
-    width = min(MOST_CHILDREN, concurrency, -(-len(items) // SLICE))
+    items = each.items
+    width = min(MOST_CHILDREN, each.concurrency, -(-len(items) // SLICE))
     todo = iter(range(0, len(items), SLICE))
 
     async def work() -> None:
         for first in todo:
             if str(first) not in state.setdefault("slices", {}):
-                await _slice(walk, node, frame, path, items, first, max(1, concurrency // width), state)
+                await _slice(walk, node, frame, path, items, first, max(1, each.concurrency // width), state)
+                _check_tolerance(state, each.tolerated)
 
     await run_all([work() for _ in range(width)], stops=lambda error: True)
     done = [state["slices"][str(first)] for first in range(0, len(items), SLICE)]
@@ -103,24 +104,20 @@ async def _slice(
     report = await walk.run.children.result(open_["child"], part=True)
     if report["status"] != "completed":
         cause = report.get("error") or {}
+        if str((cause.get("step") or {}).get("path", "")).startswith(f"{path}["):
+            # A pass failed: the failure of the loop is the same as without slices.
+            raise StepFailed(cause)
         kind = str(cause.get("type") or report["status"])
         message = f"items {first} and following: {cause.get('message') or 'the child run was ' + report['status']}"
         raise StepFailed(error_record(node, path, kind, message, cause=cause or None))
     state["slices"][str(first)] = report["output"]
     del state["open"][str(first)]
-    _check_tolerance(node, path, state, len(items))
 
 
-def _check_tolerance(node: Node, path: str, state: State, total: int) -> None:
-    given = node.config.get("tolerate", 0)
-    if given == "all":
-        return
-    share = isinstance(given, str) and given.endswith("%")
-    most = total * float(given[:-1]) / 100 if share else float(given)
+def _check_tolerance(state: State, tolerated: float) -> None:
     errors = [error for one in state["slices"].values() for error in one["errors"]]
-    if len(errors) > most:
-        message = f"{len(errors)} of {total} items failed and {most:g} are tolerated"
-        raise StepFailed(error_record(node, path, errors[0]["error"]["type"], message, errors=errors[:100]))
+    if len(errors) > tolerated:
+        raise too_many(errors, errors[-1]["error"])
 
 
 def _launch(walk: Walk, node: Node, path: str, first: int, told: dict[str, Json]) -> Launch:
