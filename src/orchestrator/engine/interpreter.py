@@ -254,6 +254,7 @@ class Interpreter:
         path = frame.path(node)
         known = self.run.journal.get(path)
         if known is not None:
+            self._recall(node, frame, known)
             return known
         record = self.run.journal.skip(node, path, now_text(), frame.inside)
         frame.remember(node, record)
