@@ -15,11 +15,11 @@ from referencing.exceptions import Unresolvable
 
 from orchestrator.errors import FieldProblem, InputsInvalid
 from orchestrator.spec.findings import kind_of, suggestion
+from orchestrator.spec.validator import FORMATS, SafeValidator, mixes_patterns, pattern_fault
 
 Json = Any
 
 _NO_REMOTE: Registry[Any] = Registry()
-_FORMATS = jsonschema.Draft202012Validator.FORMAT_CHECKER
 _PROBES: tuple[Json, ...] = (None, {}, [], "", 0)
 """One value of each kind: what a schema does with them shows whether it can be used at all."""
 _SHOWN = 20
@@ -104,7 +104,7 @@ def check_json(schema: dict[str, Json], value: Json) -> list[FieldProblem]:
 def check_schema(schema: Json) -> tuple[tuple[str | int, ...], str] | None:
     """Where and why ``schema`` is no JSON Schema that can be used, or None."""
     try:
-        jsonschema.Draft202012Validator.check_schema(schema, format_checker=_FORMATS)
+        jsonschema.Draft202012Validator.check_schema(schema, format_checker=FORMATS)
     except SchemaError as error:
         return tuple(error.absolute_path), _sentence(error)
     for path, reference in references(schema):
@@ -165,11 +165,14 @@ def _canonical(schema: dict[str, Json]) -> str:
 def _validator(text: str) -> Validator:
     schema = json.loads(text)
     try:
-        jsonschema.Draft202012Validator.check_schema(schema, format_checker=_FORMATS)
+        jsonschema.Draft202012Validator.check_schema(schema, format_checker=FORMATS)
     except SchemaError as error:
         raise ValueError(f"this is no JSON Schema: {_sentence(error)}") from error
-    validator: Validator = jsonschema.Draft202012Validator(schema, registry=_NO_REMOTE, format_checker=_FORMATS)
-    return validator
+    if mixes_patterns(schema):
+        raise ValueError(
+            "`patternProperties` and `unevaluatedProperties` cannot be used together; use `additionalProperties`"
+        )
+    return SafeValidator(schema, registry=_NO_REMOTE, format_checker=FORMATS)
 
 
 def _problems(error: ValidationError) -> list[FieldProblem]:
@@ -205,6 +208,10 @@ def _sentence(error: ValidationError | SchemaError) -> str:
         return f"must be {json.dumps(wanted, ensure_ascii=False)}"
     if rule == "additionalProperties" and isinstance(value, dict):
         return "has members that are not allowed: " + error.message.partition("(")[2].partition(" w")[0]
+    if rule == "format" and wanted == "regex" and (fault := pattern_fault(str(value))):
+        return f"must be a valid regex: {fault}"
+    if rule == "pattern" and "too long" in error.message:
+        return error.message
     if rule in _RULES:
         return _RULES[str(rule)].format(wanted)
     text = error.message if len(error.message) <= 200 else error.message[:200] + "…"

@@ -125,7 +125,11 @@ def _problem(server: str, tools: dict[str, Tool], tool: str, arguments: dict[str
         near = difflib.get_close_matches(tool, tools, 3) or sorted(tools)[:20]
         listed = ", ".join(f"'{name}'" for name in near) or "none"
         return TerminalError("not_found", f"mcp.{server} has no tool '{tool}'; there: {listed}")
-    found = check_json(tools[tool].input_schema, arguments)
+    try:
+        found = check_json(tools[tool].input_schema, arguments)
+    except ValueError:
+        # A schema that cannot be used here, such as a pattern with look-around: then the server itself refuses.
+        return None
     if not found:
         return None
     listed = "; ".join(f"{problem.field or 'arguments'}: {problem.message}" for problem in found[:5])
