@@ -12,7 +12,13 @@ from datetime import timedelta
 from typing import Any
 
 from temporalio import workflow
-from temporalio.common import SearchAttributeKey, SearchAttributePair, TypedSearchAttributes, WorkflowIDReusePolicy
+from temporalio.common import (
+    Priority,
+    SearchAttributeKey,
+    SearchAttributePair,
+    TypedSearchAttributes,
+    WorkflowIDReusePolicy,
+)
 from temporalio.exceptions import (
     ApplicationError,
     ChildWorkflowError,
@@ -52,6 +58,7 @@ class Launch:
     trigger: str
     summary: str
     search_attributes: bool
+    priority: int | None = None
 
 
 class Children:
@@ -85,6 +92,7 @@ class Children:
                 parent_close_policy=ParentClosePolicy.ABANDON,
                 id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE_FAILED_ONLY,
                 static_summary=launch.summary,
+                priority=Priority.default if launch.priority is None else Priority(priority_key=launch.priority),
                 memo={
                     "orchestrator": {
                         "flow": launch.definition.flow,

@@ -27,10 +27,9 @@ def check_delivery(steps: Iterable[Placed], nodes: Iterable[Node], findings: Fin
                 _express(placed, node, findings)
             if is_foreign(node.task_queue) and placed.type == "function":
                 _foreign(placed, node, findings)
-            if node.cache is not None and (placed.type == "flow" or is_foreign(node.task_queue)):
-                whose = "a sub-flow's steps" if placed.type == "flow" else "another program's function"
-                message = f"`cache` does nothing on `{placed.id}`: {whose} cannot be cached from here"
-                findings.error((*placed.path, "cache"), message, "put it on steps that act", key=True)
+            if node.cache is not None and is_foreign(node.task_queue):
+                message = f"`cache` does nothing on `{placed.id}`: another program's worker knows no cache of ours"
+                findings.error((*placed.path, "cache"), message, "put it on steps of this project's worker", key=True)
 
 
 def is_foreign(queue: str | None) -> bool:

@@ -23,6 +23,8 @@ WAITING = "human-task"
 _STEP_KEYS = tuple(field.alias or name for name, field in Step.model_fields.items())
 _SHORT = ("parallel", "steps")
 _ACT_KEYS = ("cache", "output_schema", "task_queue", "priority", "at_most_once")
+_FLOW_KEYS = ("output_schema", "priority")
+"""Those of them that a ``flow`` step takes too."""
 
 
 @dataclass(slots=True, eq=False)
@@ -293,8 +295,9 @@ def _check_keys(placed: Placed, shell: dict[str, Json], findings: Findings) -> N
     """Keys that would do nothing on this type are refused."""
     acts = placed.is_act or placed.type == "flow"
     for key in _ACT_KEYS:
-        if key in shell and not acts:
-            _refuse_key(placed, key, "it belongs on steps that act, and on `flow` steps", findings)
+        if key in shell and not placed.is_act and not (placed.type == "flow" and key in _FLOW_KEYS):
+            also = ", and on `flow` steps" if key in _FLOW_KEYS else ""
+            _refuse_key(placed, key, f"it belongs on steps that act{also}", findings)
     if "retry" in shell and not acts:
         hint = (
             "put `retry` into its config" if placed.type == "try" else "put it on the steps inside, or into `defaults`"

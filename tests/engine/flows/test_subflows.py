@@ -146,6 +146,13 @@ async def test_a_childs_failure_is_the_steps_failure_with_the_childs_as_its_caus
     assert workbench.calls() == ["echo a", "echo undo a"]
 
 
+async def test_a_childs_output_that_misses_the_steps_schema_fails_the_step(workbench: Workbench) -> None:
+    await publish(workbench, CHILD)
+    error = await workbench.failure(parent("output_schema: {type: object, required: [missing]}"))
+    assert error["type"] == "invalid_output"
+    assert "missing" in error["message"]
+
+
 async def test_a_childs_failure_can_be_caught_by_its_type(workbench: Workbench) -> None:
     await publish(workbench, FAILING)
     flow = """

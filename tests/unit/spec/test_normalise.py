@@ -344,7 +344,8 @@ def test_control_configs_are_in_seconds_and_keep_their_counts(load: Any) -> None
             type: while
             config: {{until: "true", timeout: 2h, interval: 30s, steps: [{{id: ask, {HTTP}}}]}}
           - {{id: paid, type: wait-for-event, config: {{event: order.paid, timeout: PT24H}}}}
-          - {{id: child, type: flow, config: {{flow: other}}, cache: {{key: k, ttl: 1h}}}}
+          - {{id: child, type: transform, config: {{value: 1}}}}
+          - {{id: kept, type: function, config: {{handler: f}}, cache: {{key: k, ttl: 1h}}}}
           - id: race
             parallel:
               wait_for: 2
@@ -357,7 +358,7 @@ def test_control_configs_are_in_seconds_and_keep_their_counts(load: Any) -> None
     by_id = nodes(loaded.definition)
     assert by_id["poll"].config == {"until": "true", "timeout": 7200.0, "interval": 30.0, "collect": "last"}
     assert by_id["paid"].config["timeout"] == 86400.0
-    assert by_id["child"].cache == {"key": "k", "ttl": 3600.0, "scope": "flow"}
+    assert by_id["kept"].cache == {"key": "k", "ttl": 3600.0, "scope": "flow"}
     assert by_id["race"].config["wait_for"] == 2
     assert [by_id[name].counts for name in ("race", "clock", "one", "two")] == [True, False, True, True]
     assert definition_from_json(definition_to_json(loaded.definition)) == loaded.definition

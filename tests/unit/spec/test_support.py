@@ -83,7 +83,8 @@ def test_what_runs_is_not_listed(load: Any) -> None:
                    compensate: {type: http, config: {url: "https://x.example"}}}
           - {id: paid, type: wait-for-event, config: {event: paid}}
           - {id: told, type: wait-for-event, config: {signal: told}}
-          - {id: child, type: flow, config: {flow: other}, cache: {key: k, ttl: 1h}}
+          - {id: child, type: flow, config: {flow: other}}
+          - {id: kept, type: function, config: {handler: f}, cache: {key: k, ttl: 1h}}
           - {id: plan, type: run-steps, config: {steps: "{{ inputs.a }}", allow: [http]}}
           - {id: race, parallel: {wait_for: any, branches: [{id: b2, type: wait, counts: false, config: {duration: 1}}, {id: b3, type: wait, config: {duration: 1}}]}}
           - {type: block, defaults: {durability: express, timeout: 5s}, config: {steps: [{type: http, config: {url: "https://x.example"}}]}}

@@ -18,6 +18,7 @@ from orchestrator.engine.run import Walk
 from orchestrator.spec.backoff import next_delay
 from orchestrator.spec.call import CHILD_JOURNAL, RESOLVE_CHILD
 from orchestrator.spec.definition import Json, Node, definition_from_json
+from orchestrator.spec.inputs import check_json
 
 DEEPEST = 10
 """Runs above a run."""
@@ -56,6 +57,7 @@ async def _once(walk: Walk, node: Node, frame: Frame, path: str, state: State) -
         return Outcome({"run_id": child})
     report = await walk.run.children.result(child)
     if report["status"] == "completed":
+        _check_output(node, path, child, report.get("output"))
         return Outcome(report.get("output"), {"run_id": child})
     raise StepFailed(_failure(node, path, child, report))
 
@@ -92,6 +94,7 @@ async def _launch(walk: Walk, node: Node, frame: Frame, path: str, state: State,
         trigger="flow",
         summary=node.name or path,
         search_attributes=run.envelope.search_attributes,
+        priority=node.priority,
     )
 
 
@@ -115,6 +118,14 @@ async def _resolve(walk: Walk, node: Node, path: str, wanted: list[Json]) -> lis
     finally:
         walk.run.budget.release()
     return resolved
+
+
+def _check_output(node: Node, path: str, child: str, output: Json) -> None:
+    problems = check_json(node.output_schema, output) if node.output_schema is not None else []
+    if problems:
+        listed = "; ".join(f"{problem.field or 'output'}: {problem.message}" for problem in problems[:5])
+        message = f"the output of run '{child}' does not match output_schema: {listed}"
+        raise StepFailed(error_record(node, path, "invalid_output", message, data=output))
 
 
 async def _journal(walk: Walk, node: Node, path: str, child: str, definition: Json) -> Json:
