@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -40,6 +41,12 @@ def combined(errors: Sequence[BaseException]) -> BaseException:
     if len(failures) == 1:
         return failures[0]
     return StepFailed(failures[0].error | {"errors": [failure.error for failure in failures]})
+
+
+def told(value: Json) -> str:
+    """A value as an error message shows it: its JSON, cut."""
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 80 else f"{text[:79]}…"
 
 
 def error_record(node: Node, path: str, kind: str, message: str, **more: Json) -> ErrorRecord:

@@ -30,6 +30,7 @@ class Gate:
         self.paused = False
         self.draining = False
         self._begun = 0
+        self._stopping = False
         self._patient_until = 0
 
     def is_open(self) -> bool:
@@ -63,13 +64,18 @@ class Gate:
         self._patient_until = 2**62
 
     def reopen(self) -> None:
-        """Give up a drain: the run is being cancelled, and a cancellation does not outlive continue-as-new."""
+        """Give up a drain, and begin none until ``stopped``: the run is being cancelled, and a cancellation does not
+        outlive continue-as-new."""
         self.draining = False
-        self._begun = 0
+        self._stopping = True
+
+    def stopped(self) -> None:
+        """What was cancelled has ended."""
+        self._stopping = False
 
     def _is_long(self) -> bool:
         info = workflow.info()
-        if info.get_current_history_length() < self._patient_until:
+        if self._stopping or info.get_current_history_length() < self._patient_until:
             return False
         return info.get_current_history_length() >= self.continue_after or info.is_continue_as_new_suggested()
 

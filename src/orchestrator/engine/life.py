@@ -74,6 +74,7 @@ class Life:
         """Everything. What went wrong is in the answer, not raised."""
         if self.ending is None:
             self.ending = await self._walked()
+            self._run.gate.stopped()
         await self._wind_down(self.ending)
         return self.ending
 

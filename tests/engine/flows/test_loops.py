@@ -53,12 +53,12 @@ async def test_items_are_a_list_a_number_or_an_object_whose_order_is_always_the_
 
 
 NO_ITEMS: list[tuple[object, str]] = [
-    ("abc", "str 'abc'"),
+    ("abc", '"abc"'),
     (None, "null"),
-    (True, "bool 'True'"),
-    (2.5, "float '2.5'"),
-    (-1, "int '-1'"),
-    (1_000_001, "int '1000001'"),
+    (True, "true"),
+    (2.5, "2.5"),
+    (-1, "-1"),
+    (1_000_001, "1000001"),
 ]
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from orchestrator.engine.activities import Outcome
 from orchestrator.engine.constructs.numbers import whole_number
-from orchestrator.engine.failures import ErrorRecord, StepFailed, error_record
+from orchestrator.engine.failures import ErrorRecord, StepFailed, error_record, told
 from orchestrator.engine.frame import Frame
 from orchestrator.engine.run import Walk
 from orchestrator.engine.together import run_all
@@ -188,8 +188,9 @@ def _as_list(given: Json, node: Node, path: str) -> list[Json]:
     elif isinstance(given, int) and not isinstance(given, bool) and given >= 0:
         given = range(given) if given <= MOST_ITEMS else given
     if not isinstance(given, list | range):
-        shown = "null" if given is None else f"{type(given).__name__} {str(given)[:80]!r}"
-        message = f"`items` of '{node.id}' gave {shown}; it takes a list, an object or a number up to {MOST_ITEMS}"
+        message = (
+            f"`items` of '{node.id}' gave {told(given)}; it takes a list, an object or a number up to {MOST_ITEMS}"
+        )
         raise StepFailed(error_record(node, path, "invalid_items", message))
     if len(given) > MOST_ITEMS:
         message = f"`items` of '{node.id}' has {len(given)} items; a for-each takes {MOST_ITEMS}"
@@ -208,5 +209,5 @@ def _tolerance(given: Json, total: int, node: Node, path: str) -> float:
             return total * float(given[:-1]) / 100
         return float(given)
     except (TypeError, ValueError) as error:
-        message = f"`tolerate` gave {given!r}; it takes a number, a share such as 10%, or all"
+        message = f"`tolerate` gave {told(given)}; it takes a number, a share such as 10%, or all"
         raise StepFailed(error_record(node, path, "invalid_config", message)) from error

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from orchestrator.engine.failures import StepFailed, error_record
+from orchestrator.engine.failures import StepFailed, error_record, told
 from orchestrator.spec.definition import Json, Node
 
 
@@ -14,7 +14,6 @@ def whole_number(given: Json, key: str, node: Node, path: str, most: int | None 
         number = int(number)
     if isinstance(number, bool) or not isinstance(number, int) or number < 1 or (most is not None and number > most):
         bound = "" if most is None else f" to {most}"
-        shown = "null" if given is None else repr(given)[:80]
-        message = f"`{key}` of '{node.id}' gave {shown}; it takes a whole number from 1{bound}"
+        message = f"`{key}` of '{node.id}' gave {told(given)}; it takes a whole number from 1{bound}"
         raise StepFailed(error_record(node, path, "invalid_config", message))
     return number

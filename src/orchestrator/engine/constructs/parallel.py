@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from orchestrator.engine.activities import Outcome
 from orchestrator.engine.constructs.graph import members
-from orchestrator.engine.failures import RunEnded, StepFailed, combined, error_record
+from orchestrator.engine.failures import RunEnded, StepFailed, combined, error_record, told
 from orchestrator.engine.frame import Frame
 from orchestrator.engine.journal import Record
 from orchestrator.engine.run import Walk
@@ -134,7 +134,7 @@ def _race(walk: Walk, node: Node, frame: Frame, path: str, branches: Sequence[No
         state["wait_for"] = node.config.get("wait_for", "all") if code is None else walk.evaluate(code, node, frame)
     wanted: Json = state["wait_for"]
     if isinstance(wanted, bool) or not (wanted in ("all", "any", "majority") or isinstance(wanted, int | float)):
-        message = f"`wait_for` gave {wanted!r}; it is all, any, majority or a number"
+        message = f"`wait_for` gave {told(wanted)}; it is all, any, majority or a number"
         raise StepFailed(error_record(node, path, "invalid_config", message))
     return Race(
         wanted if isinstance(wanted, str) else int(wanted),

@@ -10,7 +10,7 @@ from typing import Any
 from orchestrator.engine.activities import Outcome
 from orchestrator.engine.clock import now_text
 from orchestrator.engine.events import Event, matches_type, member
-from orchestrator.engine.failures import StepFailed, error_record
+from orchestrator.engine.failures import StepFailed, error_record, told
 from orchestrator.engine.frame import Frame
 from orchestrator.engine.inbox import Receiver, new_future
 from orchestrator.engine.run import Walk
@@ -81,7 +81,7 @@ class _Listening:
         given = wanted.get("event", ())
         self.types: tuple[str, ...] = (given,) if isinstance(given, str) else tuple(given)
         if node.config.get("signal") is None and not (self.types and all(isinstance(t, str) and t for t in self.types)):
-            message = f"`event` of '{node.id}' gave {given!r}: nobody can send an event of that type"
+            message = f"`event` of '{node.id}' gave {told(given)}: nobody can send an event of that type"
             raise StepFailed(error_record(node, path, "invalid_config", message))
         self._correlate: dict[str, Json] = wanted.get("correlate") or {}
 
