@@ -93,7 +93,7 @@ async def test_how_many_is_an_expression(workbench: Workbench) -> None:
 
 
 async def test_a_count_that_cannot_be_reached_or_is_none_fails_at_once(workbench: Workbench) -> None:
-    wanted = {4: "4 branches", True: "True", "two": "'two'", None: "None"}
+    wanted = {4: "4 branches", True: "gave true", "two": 'gave "two"', None: "gave null"}
     flow = race([A, B, SLOW], "{wait_for: '{{ inputs.n }}'}")
     errors = await asyncio.gather(*(workbench.failure(flow, {"n": n}) for n in wanted))
     for told, error in zip(wanted.values(), errors, strict=True):
