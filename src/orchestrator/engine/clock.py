@@ -15,6 +15,9 @@ from orchestrator.engine.together import CLEANED_UP_AFTER, settle
 
 T = TypeVar("T")
 
+LONGEST_TIMER = 100 * 365 * 86_400_000
+"""Milliseconds. Temporal computes with nanoseconds: beyond 292 years they overflow."""
+
 
 def milliseconds() -> int:
     """Workflow time since 1970."""
@@ -78,7 +81,7 @@ class Clock:
             if self._stopped_at is not None:
                 await workflow.wait_condition(lambda: self._stopped_at is None)
             else:
-                await workflow.sleep(left / 1000, summary=summary)
+                await workflow.sleep(min(left, LONGEST_TIMER) / 1000, summary=summary)
 
     async def first(self, work: asyncio.Future[T], instant: int, summary: str) -> bool:
         """Wait for the work or the instant; whether the work is done. The work is not stopped."""

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from temporalio.exceptions import is_cancelled_exception
 
-from orchestrator.engine.activities import Call, Outcome, is_foreign
+from orchestrator.engine.activities import Call, Outcome
 from orchestrator.engine.clock import now_text
 from orchestrator.engine.constructs import control, recover, repeat, saga, subflow, waiting
 from orchestrator.engine.constructs.computed import run_steps
@@ -22,6 +22,7 @@ from orchestrator.engine.constructs.slices import for_each
 from orchestrator.engine.constructs.tasks import human_task
 from orchestrator.engine.failures import RunEnded, StepFailed, error_record, expression_failure
 from orchestrator.engine.frame import Frame
+from orchestrator.engine.functions import function_call
 from orchestrator.engine.journal import Record
 from orchestrator.engine.program import Program
 from orchestrator.engine.run import Run
@@ -223,7 +224,7 @@ class Interpreter:
         cache = None if code.cache is None else self._cache(node, code.cache, frame)
         generation = self.run.journal.generation(path)
         if node.type == "function":
-            call = self._function_call(node, path, rendered, generation, cache)
+            call = function_call(node, path, rendered, generation, cache)
         else:
             late = [place | {"path": [0, *place["path"]]} for place in rendered.late]
             call = Call(node, path, node.type, [rendered.value], late, None, node.retry, generation, cache)
@@ -235,19 +236,6 @@ class Interpreter:
         told = node.cache or {}
         text = self.render(key, node, frame).value
         return {"key": text, "ttl": told.get("ttl"), "scope": told.get("scope", "flow")}
-
-    def _function_call(
-        self, node: Node, path: str, rendered: Rendered, generation: int, cache: dict[str, Json] | None
-    ) -> Call:
-        """A function is an activity of its own name, called with the author's arguments."""
-        config = rendered.value
-        queue = config.get("task_queue") or node.task_queue
-        if rendered.late and is_foreign(queue):
-            message = f"late names such as secrets cannot be sent to task queue '{queue}': they would enter its history"
-            raise StepFailed(error_record(node, path, "invalid_config", message))
-        args = list(config["args"]) if "args" in config else [config["params"]] if "params" in config else []
-        late = [_shift(place) for place in rendered.late]
-        return Call(node, path, str(config["handler"]), args, late, queue, node.retry, generation, cache)
 
     def skip(self, node: Node, frame: Frame) -> Record:
         """Record a step and everything inside it as skipped."""
@@ -295,9 +283,3 @@ def _last_output(records: Sequence[Record]) -> Json:
         if record["status"] == "completed":
             return record.get("output")
     return None
-
-
-def _shift(place: dict[str, Json]) -> dict[str, Json]:
-    """A late place in a function's config, as a place in its arguments."""
-    head, *rest = place["path"]
-    return place | {"path": rest if head == "args" else [0, *rest]}

@@ -9,6 +9,8 @@ from typing import Annotated, Any, ClassVar, TypeVar
 from pydantic import BaseModel, BeforeValidator, ConfigDict, WithJsonSchema
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
+LONGEST = 36_500 * 86400.0
+"""Seconds. What is timed by Temporal overflows beyond 292 years."""
 _SUM = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|[smhdw]))+")
 _PART = re.compile(r"(\d+(?:\.\d+)?)(ms|[smhdw])")
 _ISO = re.compile(r"P(?:(?P<w>\d+)W)?(?:(?P<d>\d+)D)?(?:T(?:(?P<h>\d+)H)?(?:(?P<m>\d+)M)?(?:(?P<s>\d+(?:\.\d+)?)S)?)?")
@@ -19,6 +21,13 @@ def parse_duration(value: Any) -> float:
 
     Raises ValueError with the accepted forms; months and years have no fixed length and are refused.
     """
+    seconds = _seconds(value)
+    if seconds > LONGEST:
+        raise ValueError(f"{value!r} is too long: a duration is at most 36500d, a hundred years")
+    return seconds
+
+
+def _seconds(value: Any) -> float:
     if isinstance(value, bool):
         raise ValueError("a duration is text such as 30s, not true or false")
     if isinstance(value, int | float):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,6 +18,7 @@ from orchestrator.spec.definition import Json, Node
 MOST_ITEMS = 1_000_000
 MOST_AT_ONCE = 200
 """ENGINE §3."""
+_SHARE = re.compile(r"(100|[0-9]{1,2})(?:\.[0-9]+)?%")
 MOST_FAILED_KEPT = 100
 
 
@@ -202,12 +204,11 @@ def _tolerance(given: Json, total: int, node: Node, path: str) -> float:
     """How many passes may fail."""
     if given == "all":
         return float("inf")
-    try:
-        if isinstance(given, bool):
-            raise TypeError
-        if isinstance(given, str) and given.endswith("%"):
-            return total * float(given[:-1]) / 100
-        return float(given)
-    except (TypeError, ValueError) as error:
-        message = f"`tolerate` gave {told(given)}; it takes a number, a share such as 10%, or all"
-        raise StepFailed(error_record(node, path, "invalid_config", message)) from error
+    share = _SHARE.fullmatch(given) if isinstance(given, str) else None
+    if share is not None:
+        return total * float(share[1]) / 100
+    number = int(given) if isinstance(given, str) and given.isdecimal() else given
+    if isinstance(number, bool) or not isinstance(number, int | float) or number < 0:
+        message = f"`tolerate` gave {given!r}; it takes a number, a share such as 10%, or all"
+        raise StepFailed(error_record(node, path, "invalid_config", message))
+    return number

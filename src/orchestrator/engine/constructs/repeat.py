@@ -63,7 +63,7 @@ async def _passes(walk: Walk, node: Node, frame: Frame, path: str, state: State)
 
 def _interval(config: dict[str, Json], node: Node, path: str) -> float:
     try:
-        return parse_duration(config.get("interval") or 0)
+        return parse_duration(config.get("interval", 0))
     except ValueError as error:
         raise StepFailed(error_record(node, path, "invalid_config", f"`interval`: {error}")) from error
 

@@ -11,7 +11,7 @@ from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_
 
 from orchestrator.engine.activities import Outcome
 from orchestrator.engine.children import Launch, Report
-from orchestrator.engine.failures import ErrorRecord, StepFailed, error_record
+from orchestrator.engine.failures import ErrorRecord, StepFailed, error_record, told
 from orchestrator.engine.frame import Frame
 from orchestrator.engine.journal import State
 from orchestrator.engine.run import Walk
@@ -68,6 +68,7 @@ async def _launch(walk: Walk, node: Node, frame: Frame, path: str, state: State,
         message = f"'{node.id}' would be the {DEEPEST + 1}th run inside another: does the flow start itself for ever?"
         raise StepFailed(error_record(node, path, "too_deep", message))
     config = walk.render(walk.program.code(node).config, node, frame).value
+    _check(config, node, path)
     parent: dict[str, Json] = {
         "run": workflow.info().workflow_id,
         "flow": run.envelope.definition.flow,
@@ -96,6 +97,15 @@ async def _launch(walk: Walk, node: Node, frame: Frame, path: str, state: State,
         search_attributes=run.envelope.search_attributes,
         priority=node.priority,
     )
+
+
+def _check(config: dict[str, Json], node: Node, path: str) -> None:
+    wanted: tuple[tuple[str, type, str], ...] = (("flow", str, "the id of a flow"), ("inputs", dict, "a mapping"))
+    for key, kind, form in wanted:
+        given = config.get(key, {})
+        if not isinstance(given, kind):
+            message = f"`{key}` of '{node.id}' gave {told(given)}; it takes {form}"
+            raise StepFailed(error_record(node, path, "invalid_config", message))
 
 
 async def _resolve(walk: Walk, node: Node, path: str, wanted: list[Json]) -> list[dict[str, Json]]:

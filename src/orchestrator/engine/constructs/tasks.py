@@ -137,6 +137,8 @@ def _checked(node: Node, path: str, config: dict[str, Json]) -> HumanTaskConfig:
         task = HumanTaskConfig.model_validate(config)
     except ValidationError as error:
         raise _invalid(node, path, error) from error
+    if (unfit := _unfit(config)) is not None:
+        raise StepFailed(error_record(node, path, "invalid_config", f"the task cannot be written: {unfit}"))
     wrong = check_schema(task.form) if task.form else None
     if wrong is not None:
         # Found now and not when somebody answers: an error inside a message would stick the run.

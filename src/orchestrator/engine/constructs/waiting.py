@@ -19,6 +19,8 @@ from orchestrator.expressions import ExpressionError
 from orchestrator.spec.base import parse_duration
 from orchestrator.spec.definition import Json, Node
 
+LAST_YEAR = 9000
+
 
 async def wait(walk: Walk, node: Node, frame: Frame, path: str) -> Outcome:
     """Wait for a length of time or until an instant; what has passed is over at once."""
@@ -36,12 +38,24 @@ def _instant(walk: Walk, node: Node, path: str, config: dict[str, Json]) -> int:
     try:
         if "duration" in config:
             return walk.run.clock.after(parse_duration(config["duration"]))
-        moment = datetime.fromisoformat(str(config["until"]))
-        if moment.tzinfo is None:
-            raise ValueError(f"{config['until']!r} has no time zone; write for example 2026-01-31T09:00:00+09:00")
+        return walk.run.clock.at(_moment(config["until"]))
     except (ValueError, OverflowError) as error:
         raise StepFailed(error_record(node, path, "invalid_config", str(error))) from error
-    return walk.run.clock.at(moment)
+
+
+def _moment(given: Json) -> datetime:
+    example = "2026-01-31T09:00:00+09:00"
+    if not isinstance(given, str):
+        raise ValueError(f"`until` gave {told(given)}; write an instant as text, for example {example}")
+    try:
+        moment = datetime.fromisoformat(given)
+    except ValueError as error:
+        raise ValueError(f"`until` gave {given[:80]!r}, which is no instant; write for example {example}") from error
+    if moment.tzinfo is None:
+        raise ValueError(f"{given!r} has no time zone; write for example {example}")
+    if moment.year > LAST_YEAR:
+        raise ValueError(f"{given!r} is too late: the last year that can be waited for is {LAST_YEAR}")
+    return moment
 
 
 async def wait_for_event(walk: Walk, node: Node, frame: Frame, path: str) -> Outcome:
@@ -79,11 +93,14 @@ class _Listening:
         self.done = new_future()
         wanted = walk.render(walk.program.code(node).config, node, frame).value
         given = wanted.get("event", ())
-        self.types: tuple[str, ...] = (given,) if isinstance(given, str) else tuple(given)
+        self.types: tuple[str, ...] = tuple(given) if isinstance(given, list | tuple) else (given,)
         if node.config.get("signal") is None and not (self.types and all(isinstance(t, str) and t for t in self.types)):
             message = f"`event` of '{node.id}' gave {told(given)}: nobody can send an event of that type"
             raise StepFailed(error_record(node, path, "invalid_config", message))
-        self._correlate: dict[str, Json] = wanted.get("correlate") or {}
+        self._correlate: dict[str, Json] = wanted.get("correlate", {})
+        if not isinstance(self._correlate, dict):
+            message = f"`correlate` of '{node.id}' gave {told(self._correlate)}; it takes a mapping"
+            raise StepFailed(error_record(node, path, "invalid_config", message))
 
     def is_full(self) -> bool:
         """Whether everything has come."""
