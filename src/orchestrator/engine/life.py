@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from temporalio.exceptions import is_cancelled_exception
 
 from orchestrator.engine.children import report_to
-from orchestrator.engine.constructs.saga import undo
+from orchestrator.engine.constructs.saga import seen_from, undo
 from orchestrator.engine.constructs.slices import run_slice
 from orchestrator.engine.failures import ErrorRecord, RunEnded, StepFailed, flow_failure
 from orchestrator.engine.frame import Frame
@@ -75,6 +75,9 @@ class Life:
         if self.ending is None:
             self.ending = await self._walked()
             self._run.gate.stopped()
+        else:
+            # Continued as new after the walk, which is not done again: the handlers still name its steps.
+            self._run.frame.steps.update(seen_from(self._walk, ""))
         await self._wind_down(self.ending)
         return self.ending
 

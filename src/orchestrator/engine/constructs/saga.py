@@ -77,15 +77,27 @@ async def _undo_one(walk: Walk, owed: Owed, error: ErrorRecord | None) -> None:
         await walk.run_list(node.lists["compensate"], frame.with_names(prefix, names))
 
 
-def _frame_again(walk: Walk, owed: Owed) -> Frame:
-    """What a step saw, after the run has continued elsewhere: the records outside loops and those of its own passes,
-    and the items of those passes."""
-    root = walk.run.frame
+def seen_from(walk: Walk, path: str) -> dict[str, Record]:
+    """The records a handler at ``path`` may name, by id, where the run has continued elsewhere since: those outside
+    loops and those of its own passes."""
     loops = {node.id for node in walk.program.definition.walk() if node.type in ("for-each", "while")}
     steps: dict[str, Record] = {}
-    for path, record in walk.run.journal.records():
-        passes = [path[: found.end()] for found in _PASS.finditer(path) if found[1] in loops]
-        if all(owed.path.startswith(prefix) for prefix in passes):
-            steps[path.rpartition("/")[2]] = record
+    for other, record in walk.run.journal.records():
+        passes = [other[: found.end()] for found in _PASS.finditer(other) if found[1] in loops]
+        if all(path.startswith(prefix) for prefix in passes):
+            steps[other.rpartition("/")[2]] = record
+    return steps
+
+
+def _frame_again(walk: Walk, owed: Owed) -> Frame:
+    """What a step saw, after the run has continued elsewhere; beside the records the items of its passes."""
+    root = walk.run.frame
     prefix = owed.path.rpartition("/")[0]
-    return Frame(root.scope | owed.names, steps, f"{prefix}/" if prefix else "", root.inside, owed.names, owed.scope)
+    return Frame(
+        root.scope | owed.names,
+        seen_from(walk, owed.path),
+        f"{prefix}/" if prefix else "",
+        root.inside,
+        owed.names,
+        owed.scope,
+    )
