@@ -27,6 +27,8 @@ class Owed:
     """The step's record, where it was run again since and the journal holds a newer one."""
     failed: bool = False
     """Its compensation was tried and failed: the effect stands."""
+    begun: bool = False
+    """Its compensation is under way: what is recorded of one is its own."""
     node: Node | None = None
     frame: Frame | None = None
 
@@ -40,6 +42,7 @@ class Owed:
             "names": self.names,
             "record": self.record,
             "failed": self.failed,
+            "begun": self.begun,
         }
         return {key: value for key, value in told.items() if value or key in ("scope", "number")}
 

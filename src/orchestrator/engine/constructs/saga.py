@@ -68,7 +68,9 @@ async def _undo_one(walk: Walk, owed: Owed, error: ErrorRecord | None) -> None:
     prefix = f"{owed.path}#compensate/"
     if owed.record is not None:
         # Undone as it was, not as it became when it was run again.
-        walk.run.journal.reopen((prefix,))
+        if not owed.begun:
+            walk.run.journal.reopen((prefix,))
+            owed.begun = True
         frame = Frame(
             frame.scope | names, dict(frame.steps) | {node.id: owed.record}, prefix, frame.inside, frame.names
         )
