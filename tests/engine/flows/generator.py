@@ -25,6 +25,8 @@ class Left:
 
     steps: int
     ids: dict[str, int] = field(default_factory=dict)
+    outside: list[str] = field(default_factory=list)
+    """Steps outside loops: handlers may name them."""
 
     def name(self, letter: str) -> str:
         """An id nobody has yet."""
@@ -43,6 +45,8 @@ class Where:
     in_loop: bool = False
     races: bool = True
     """Whether something may be cancelled because of what runs beside it."""
+    seen: tuple[str, ...] = ()
+    """Steps that are over before, and may be named."""
 
     def inside(self, **changes: Any) -> Where:
         return replace(self, depth=self.depth - 1, top=False, **changes)
@@ -62,12 +66,13 @@ def flows(draw: Draw, *, races: bool = True, size: int = 14) -> Step:
 
 def _steps(draw: Draw, left: Left, where: Where, *, lead: bool = False) -> list[Step]:
     """A list. ``lead``: it begins with a call that always runs."""
+    if not lead and draw(st.integers(0, 9)) == 9:
+        return _by_needs(draw, left, where)
     made = [_call(draw, left, where) if lead else _step(draw, left, where)]
     most = 1 + draw(st.sampled_from((0, 1, 1, 2)))
     while len(made) < most and left.steps > 0:
-        made.append(_step(draw, left, where))
-    if not lead and where.races and len(made) > 1 and draw(st.integers(0, 5)) == 5:
-        return _by_needs(draw, left, where)
+        above = tuple(one["id"] for one in made if one["type"] not in ("fail", "return"))
+        made.append(_step(draw, left, replace(where, seen=where.seen + above)))
     return made
 
 
@@ -78,12 +83,15 @@ def _by_needs(draw: Draw, left: Left, where: Where) -> list[Step]:
         step["needs"] = [one["id"] for one in made if draw(st.booleans())]
         if number and step["needs"] and draw(st.integers(0, 3)) == 3:
             step["if"] = False
+        if not where.races:
+            # A failure would cancel what runs beside it.
+            step["on_error"] = "continue"
         made.append(step)
     return made
 
 
-def _calls(draw: Draw, left: Left) -> list[Step]:
-    return [_call(draw, left, Where(depth=0), plain=True) for _ in range(draw(st.integers(1, 2)))]
+def _calls(draw: Draw, left: Left, seen: tuple[str, ...] = ()) -> list[Step]:
+    return [_call(draw, left, Where(depth=0, seen=seen), plain=True) for _ in range(draw(st.integers(1, 2)))]
 
 
 def _call(draw: Draw, left: Left, where: Where, *, plain: bool = False, mild: bool = False) -> Step:
@@ -102,13 +110,23 @@ def _call(draw: Draw, left: Left, where: Where, *, plain: bool = False, mild: bo
         },
         "retry": draw(st.sampled_from(("none", {"max_attempts": 2, "initial_interval": "1ms"}))) if fails else "none",
     }
+    if where.seen and draw(st.integers(0, 2)) == 2:
+        step["config"]["params"]["seen"] = _output_of(draw(st.sampled_from(where.seen)))
     return step if plain else _wrapped(draw, left, where, step)
+
+
+def _output_of(name: str) -> str:
+    return f"{{{{ steps.{name}.output | default('none') }}}}"
 
 
 def _wrapped(draw: Draw, left: Left, where: Where, step: Step) -> Step:
     """What may stand around any step."""
+    if not where.in_loop:
+        left.outside.append(step["id"])
     if left.steps > 0 and draw(st.integers(0, 3)) == 3:
         step["compensate"] = _calls(draw, left)[:1]
+        if draw(st.booleans()):
+            step["compensate"][0]["config"]["params"]["seen"] = _output_of(step["id"])
         left.steps -= 1
         if draw(st.integers(0, 3)) == 3:
             step["compensate_on"] = "attempted"
@@ -128,7 +146,8 @@ def _step(draw: Draw, left: Left, where: Where) -> Step:
     kinds = ["call"] * 6 + ["block", "condition", "switch", "each", "while", "try", "try", "saga", "saga", "fail"]
     kinds += ["parallel"] * 3
     kinds += ["set"] if where.alone else []
-    kinds += ["return"] if draw(st.integers(0, 3)) == 3 else []
+    kinds += ["transform"] if where.seen else []
+    kinds += ["return"] if (where.alone or where.races) and draw(st.integers(0, 3)) == 3 else []
     made: Step = _MAKERS[draw(st.sampled_from(kinds))](draw, left, where)
     if made["type"] != "function" and draw(st.integers(0, 7)) == 7:
         made["if"] = draw(_conditions(where))
@@ -266,6 +285,14 @@ def _set(draw: Draw, left: Left, where: Where) -> Step:
     return {"id": left.name("v"), "type": "set", "config": {"n": "{{ vars.n + 1 }}"}}
 
 
+def _transform(draw: Draw, left: Left, where: Where) -> Step:
+    return {
+        "id": left.name("x"),
+        "type": "transform",
+        "config": {"value": _output_of(draw(st.sampled_from(where.seen)))},
+    }
+
+
 def _return(draw: Draw, left: Left, where: Where) -> Step:
     status = draw(st.sampled_from(("completed", "cancelled")))
     return {"id": left.name("r"), "type": "return", "config": {"output": left.name("out"), "status": status}}
@@ -283,5 +310,6 @@ _MAKERS = {
     "saga": _saga,
     "fail": _fail,
     "set": _set,
+    "transform": _transform,
     "return": _return,
 }

@@ -37,6 +37,8 @@ class Place:
     """Path of the nearest saga around."""
     compensate_on: str = "completed"
     names: Mapping[str, Json] = field(default_factory=dict)
+    own: tuple[str, Json] = ("", None)
+    """In a compensation: the step it undoes, and what that gave."""
 
     def path(self, step: Step) -> str:
         return f"{self.prefix}{step['id']}"
@@ -54,6 +56,7 @@ class Owed:
     steps: list[Step]
     place: Place
     completed: bool
+    output: Json = None
     failed: bool = False
 
 
@@ -69,8 +72,8 @@ class Oracle:
         self._calls: dict[str, int] = {}
         self._completions: dict[str, int] = {}
         self._outputs: dict[str, Json] = {}
-        self.done: list[tuple[str, int]] = []
-        """Calls carried out: path, and how often it had completed before (what its idempotency key tells)."""
+        self.done: list[tuple[str, int, Json]] = []
+        """Calls carried out: path, generation (what its idempotency key tells), what it was shown of another step."""
         self.status: dict[str, str] = {}
         self.open_question: set[str] = set()
         """Paths of which the format does not say whether they are shown as skipped or not at all."""
@@ -133,7 +136,7 @@ class Oracle:
         output: Json = None
         for step in steps:
             if (yield from self._step(step, place)) == "completed":
-                output = self._outputs.pop(place.path(step), None)
+                output = self._outputs.get(place.path(step), None)
         return output
 
     def _by_needs(self, steps: list[Step], place: Place) -> Generator[list[str], str, dict[int, Json]]:
@@ -143,7 +146,7 @@ class Oracle:
             if outcome[0] == "raised":
                 return True
             if outcome[1] == "completed":
-                outputs[number] = self._outputs.pop(place.path(steps[number]), None)
+                outputs[number] = self._outputs.get(place.path(steps[number]), None)
             return False
 
         needs = [step.get("needs", [above["id"] for above in steps[:number]]) for number, step in enumerate(steps)]
@@ -170,7 +173,7 @@ class Oracle:
             self.status[path] = "completed" if completed else "cancelled"
             raise
         if compensate:
-            self._owe(path, compensate, place, completed=True)
+            self._owe(path, compensate, place, completed=True, output=output)
         return self._completed(path, output)
 
     def _completed(self, path: str, output: Json) -> str:
@@ -221,6 +224,28 @@ class Oracle:
         """A condition of the small language that Python and the format share."""
         names = {"vars": SimpleNamespace(**self._vars), **place.names}
         return bool(eval(text, {"__builtins__": {}}, names)) if isinstance(text, str) else text
+
+    def _seen(self, template: str | None, place: Place) -> Json:
+        """``{{ steps.x.output | default('none') }}``: the output of the nearest ``x``, if it has one."""
+        if template is None:
+            return None
+        name = template.split(".")[1]
+        if place.own[0] == name:
+            return place.own[1]
+        if place.prefix.startswith("#"):
+            # A handler of the flow names any step outside loops.
+            known = {path.rpartition("/")[2]: path for path in self.status}
+            return self._nearest([known.get(name, name)])
+        parts = place.prefix.split("/")
+        return self._nearest(["/".join([*parts[:length], name]) for length in reversed(range(len(parts)))])
+
+    def _nearest(self, paths: list[str]) -> Json:
+        path = next((path for path in paths if path in self.status), None)
+        return "none" if path is None or self.status[path] != "completed" else self._outputs.get(path, "none")
+
+    def _transform(self, step: Step, path: str, place: Place) -> Walk:
+        return self._seen(step["config"]["value"], place)
+        yield
 
     # -- side by side -----------------------------------------------------------------------------------------
 
@@ -288,14 +313,14 @@ class Oracle:
 
     # -- compensation -----------------------------------------------------------------------------------------
 
-    def _owe(self, path: str, steps: list[Step], place: Place, *, completed: bool) -> None:
+    def _owe(self, path: str, steps: list[Step], place: Place, *, completed: bool, output: Json = None) -> None:
         known = next((one for one in self._owed if one.path == path and not one.completed and not one.failed), None)
         if known is not None:
             if not completed:
                 return
             # It was only attempted so far: one effect, one compensation.
             self._owed.remove(known)
-        self._owed.append(Owed(path, place.saga, steps, place, completed))
+        self._owed.append(Owed(path, place.saga, steps, place, completed, output))
 
     def _undo(self, scope: str | None) -> Walk:
         """Newest completion first; one that fails does not stop the others."""
@@ -305,7 +330,9 @@ class Oracle:
                 return None
             owed = due[-1]
             try:
-                yield from self._list(owed.steps, owed.place.inside(f"{owed.path}#compensate/"))
+                own = (owed.path.rpartition("/")[2], owed.output) if owed.completed else ("", None)
+                place = replace(owed.place, prefix=f"{owed.path}#compensate/", own=own)
+                yield from self._list(owed.steps, place)
             except Failed:
                 owed.failed = True
                 self.undone.append((owed.path, "failed"))
@@ -322,6 +349,7 @@ class Oracle:
         """What was there is run again."""
         for path in [path for path in self.status if path.startswith(prefix)]:
             del self.status[path]
+            self._outputs.pop(path, None)
 
     # -- constructs -------------------------------------------------------------------------------------------
 
@@ -329,10 +357,10 @@ class Oracle:
         told = step["config"]["params"]
         retry = step.get("retry", "none")
         for _ in range(1 if retry == "none" else retry["max_attempts"]):
-            generation = self._completions.get(path, 0) + 1
+            generation, seen = self._completions.get(path, 0) + 1, self._seen(told.get("seen"), place)
             yield [path]
             call = self._calls[path] = self._calls.get(path, 0) + 1
-            self.done.append((path, generation))
+            self.done.append((path, generation, seen))
             if call > told["fails"]:
                 return f"{path}:{call}"
             if told["terminal"]:
@@ -391,7 +419,7 @@ class Oracle:
             raise raised
         if not race.won:
             raise race.errors[0] if race.errors else Failed("invalid_config", path)
-        outputs = {branch["id"]: self._outputs.pop(inner.path(branch), None) for branch in branches}
+        outputs = {branch["id"]: self._outputs.get(inner.path(branch), None) for branch in branches}
         shown = [name for name in race.completed if name in race.counting][:1]
         if config.get("wait_for") != "any":
             shown = race.completed
@@ -405,10 +433,8 @@ class Oracle:
         open_ = Open()
         over: dict[int, Json] = {}
         failed, stopped = 0, False
-        todo = iter(range(len(items)))
+        todo = list(range(len(items)))
         while True:
-            while len(open_.walks) < width and not stopped and (index := next(todo, None)) is not None:
-                open_.add(index, self._pass(step, path, place, index, outcomes))
             for index in [one for one in outcomes if one in open_.walks]:
                 open_.remove(index)
                 kind, value = outcomes[index]
@@ -419,10 +445,12 @@ class Oracle:
                     raise value
                 names = {"item": items[index], "loop": SimpleNamespace(index=index)}
                 stopped = stopped or ("until" in config and self._holds(config["until"], replace(place, names=names)))
-            if open_.walks:
-                yield from one_more(open_)
-            elif stopped or len(over) == len(items):
+            while todo and len(open_.walks) < width and not stopped:
+                open_.add(todo[0], self._pass(step, path, place, todo.pop(0), outcomes))
+            if not open_.walks:
                 break
+            if not any(one in outcomes for one in open_.walks):
+                yield from one_more(open_)
         if config.get("collect") == "none":
             return None
         return [over[index] for index in sorted(over)]
@@ -518,6 +546,7 @@ class Oracle:
     _KINDS: Mapping[str, Callable[[Oracle, Step, str, Place], Walk]] = {
         "function": _act,
         "set": _set,
+        "transform": _transform,
         "fail": _fail,
         "return": _return,
         "block": _block,

@@ -30,7 +30,7 @@ async def act(params):
     """Carried out when its turn comes; the first ``fails`` times it fails."""
     step = current_step()
     root = step.idempotency_key.partition("/")[0]
-    call = await STAGES[root].enter(step.path, step.idempotency_key)
+    call = await STAGES[root].enter(step.path, step.idempotency_key, params.get("seen"))
     if call <= params["fails"]:
         raise (TerminalError if params["terminal"] else StepError)(params["type"], "told to fail")
     return f"{step.path}:{call}"
@@ -47,11 +47,11 @@ class Stage:
     def __init__(self) -> None:
         self.waiting: dict[str, asyncio.Future[int]] = {}
         self.calls: dict[str, int] = {}
-        self.keys: list[tuple[str, str]] = []
-        """Path and idempotency key of every call carried out."""
+        self.done: list[tuple[str, str, Any]] = []
+        """Path, idempotency key and what it was shown, of every call carried out."""
         self.changed = asyncio.Event()
 
-    async def enter(self, path: str, key: str) -> int:
+    async def enter(self, path: str, key: str, seen: Any) -> int:
         """Wait for one's turn; how many calls of this path there have been, this one included."""
         turn: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self.waiting[path] = turn
@@ -61,7 +61,7 @@ class Stage:
         finally:
             if self.waiting.get(path) is turn:
                 del self.waiting[path]
-        self.keys.append((path, key))
+        self.done.append((path, key, seen))
         return call
 
     def release(self, path: str) -> None:
@@ -128,7 +128,7 @@ async def play(bench: Workbench, flow: Step, choices: Sequence[int], *, drains: 
         shown = {path: record["status"] for path, record in state["steps"].items()}
         raise Difference(
             f"{difference!r}\nflow:\n{text}\noracle: {oracle.ended} {oracle.done} {oracle.undone} {oracle.status}\n"
-            f"engine: {state['status']} {stage.keys} {state['compensations']} {shown} {state.get('error')}"
+            f"engine: {state['status']} {stage.done} {state['compensations']} {shown} {state.get('error')}"
         ) from difference
     finally:
         if not result.done():
@@ -227,9 +227,9 @@ async def _compare(
     _same("compensations", undone, oracle.undone)
     if stage.waiting:
         raise Difference(f"the engine began {sorted(stage.waiting)} and nobody asked for it")
-    _same("calls", [path for path, _ in stage.keys], [path for path, _ in oracle.done])
-    keys = [(path, key) for path, key in stage.keys if "[" not in path]
-    told = [(path, f"{handle.id}/{path}#{number}") for path, number in oracle.done if "[" not in path]
+    _same("calls", [(path, seen) for path, _, seen in stage.done], [(path, seen) for path, _, seen in oracle.done])
+    keys = [(path, key) for path, key, _ in stage.done if "[" not in path]
+    told = [(path, f"{handle.id}/{path}#{number}") for path, number, _ in oracle.done if "[" not in path]
     _same("idempotency keys", keys, told)
     shown = {path: record["status"] for path, record in state["steps"].items()}
     _same("records", _certain(shown, oracle, drains), _certain(oracle.status, oracle, drains))

@@ -5,11 +5,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
-from temporalio.client import WorkflowFailureError
+import pytest
+from temporalio.api.enums.v1 import EventType
+from temporalio.client import Client, WorkflowFailureError, WorkflowUpdateFailedError
 from temporalio.service import RPCError
-from tests.engine.harness import Workbench, failure_of
+from tests.engine.harness import Workbench, events, failure_of, open_workbench, scheduled, untroubled
 
 STEPS: dict[str, str] = {
     "duration": "{id: a, type: wait, config: {duration: '{{ inputs.x }}'}}",
@@ -138,3 +142,149 @@ async def test_what_a_step_cannot_use_fails_it_with_a_type_a_place_and_words(wor
 
     wrong = [found for found in await asyncio.gather(*(one(case) for case in CASES)) if found]
     assert not wrong, "\n".join(wrong)
+
+
+# -- sizes ------------------------------------------------------------------------------------------------------
+
+LARGE = "{a: '{{ inputs.x }}', b: '{{ inputs.x }}', c: '{{ inputs.x }}'}"
+EACH = f"{{id: each, type: for-each, config: {{items: 4, steps: [{{id: a, type: transform, config: {{value: {LARGE}}}}}]}}}}"
+SIZES: dict[str, tuple[str, str]] = {
+    "output of the last step": (f"steps: [{EACH}]", "output"),
+    "config of a step": (
+        f"steps: [{{id: a, type: function, config: {{handler: echo, args: [{LARGE}]}}}}]",
+        "one step can take",
+    ),
+}
+
+
+@pytest.fixture
+async def small(temporal: Client, tmp_path: Path) -> AsyncIterator[Workbench]:
+    """Without storage: a value may have what Temporal carries, 1.9 MB."""
+    async with open_workbench(temporal, tmp_path, payloads="none") as bench:
+        yield bench
+
+
+@pytest.mark.parametrize("place", SIZES)
+async def test_what_temporal_cannot_carry_fails_the_run_in_words(small: Workbench, place: str) -> None:
+    text, words = SIZES[place]
+    handle = await small.start(f"id: large\ninputs: {{x: string}}\n{text}", {"x": "x" * 640_000})
+    error = await asyncio.wait_for(failure_of(handle), 30)
+    assert error["type"] == "payload_too_large"
+    assert words in error["message"] and "1900000" in error["message"]
+
+
+@pytest.mark.parametrize("storage", ["none", None])
+@pytest.mark.parametrize("where", ["data", "message", "errors"])
+async def test_an_error_that_carries_too_much_is_cut_and_still_ends_the_run(
+    temporal: Client, tmp_path: Path, storage: str | None, where: str
+) -> None:
+    value = LARGE if where == "data" else "'{{ inputs.x }}'"
+    text = f"""
+    id: loud
+    inputs: {{x: string}}
+    steps:
+      - {{id: a, type: fail, config: {{type: loud, message: "m", {where}: {value}}}}}
+    """.replace('message: "m", message', "message")
+    if where == "errors":
+        fails = ", ".join(
+            f"{{id: f{n}, type: fail, config: {{type: loud, message: m, data: {LARGE}}}}}" for n in range(12)
+        )
+        text = f"""
+        id: chorus
+        inputs: {{x: string}}
+        steps: [{{id: all, type: parallel, config: {{on_failure: finish_all, branches: [{fails}]}}}}]
+        """
+    settings: dict[str, Any] = {} if storage is None else {"payloads": storage}
+    async with open_workbench(temporal, tmp_path, **settings) as bench:
+        handle = await bench.start(text, {"x": "x" * 640_000})
+        assert (await asyncio.wait_for(failure_of(handle), 30))["type"] == "loud"
+
+
+async def test_a_message_of_a_hostile_form_is_judged_at_once(workbench: Workbench) -> None:
+    """With a backtracking engine forty characters take minutes, and the run sticks for ever."""
+    text = """
+    id: hostile
+    inputs: {pattern: string}
+    steps:
+      - id: ask
+        type: human-task
+        config:
+          assignee: x
+          form:
+            type: object
+            properties: {name: {type: string, pattern: "{{ inputs.pattern }}"}}
+            patternProperties: {"^(a+)+$": {type: integer}}
+    """
+    handle = await workbench.start(text, {"pattern": "^([a-z]+)+$"})
+    await workbench.waiting(handle, "ask")
+    hostile = {"name": "a" * 200 + "!", "a" * 200 + "!": 1}
+    await handle.signal("ask", {"decision": "approve", "data": hostile})
+    with pytest.raises(WorkflowUpdateFailedError):
+        await handle.execute_update("ask", {"decision": "approve", "data": hostile})
+    await handle.signal("ask", {"decision": "approve", "data": {"name": "kim"}})
+    assert (await asyncio.wait_for(handle.result(), 30))["data"] == {"name": "kim"}
+    await untroubled(handle)
+
+
+async def test_a_pattern_that_cannot_be_matched_in_bounded_time_is_refused(workbench: Workbench) -> None:
+    text = """
+    id: look-around
+    inputs: {pattern: string}
+    steps:
+      - {id: ask, type: human-task, config: {assignee: x, form: {type: object, properties: {a: {pattern: "{{ inputs.pattern }}"}}}}}
+    """
+    error = await workbench.failure(text, {"pattern": "(?=a)b"})
+    assert error["type"] == "invalid_config"
+    assert "look-around and backreferences are not available" in error["message"]
+
+
+# -- words ------------------------------------------------------------------------------------------------------
+
+
+async def test_an_expression_error_names_its_place_and_what_it_saw(workbench: Workbench) -> None:
+    text = """
+    id: words
+    inputs: {order: object}
+    steps:
+      - id: sum
+        type: transform
+        config: {value: "{{ inputs.order.total + 1 }}"}
+    """
+    error = await workbench.failure(text, {"order": {"total": "twelve", "currency": "EUR"}})
+    assert (error["type"], error["source"], error["step"]["path"]) == ("expression_error", "flow.yaml:5:5", "sum")
+    for word in ("inputs.order.total", "twelve", "character"):
+        assert word in error["message"], error["message"]
+    error = await workbench.failure(text, {"order": {"amount": 7, "currency": "EUR"}})
+    for word in ("total", "amount", "currency"):
+        assert word in error["message"], error["message"]
+
+
+async def test_a_queue_that_nobody_serves_is_given_up_after_an_hour(workbench: Workbench) -> None:
+    """How that fails is in test_failures; the time-skipping server does not skip over an activity that waits."""
+    handle = await workbench.start(
+        "id: nobody\nsteps: [{id: a, type: function, config: {handler: score, task_queue: ml, args: [1]}}]"
+    )
+    while not await scheduled(handle):
+        await asyncio.sleep(0.05)
+    found = [e for e in await events(handle) if e.event_type == EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED]
+    limit = found[0].activity_task_scheduled_event_attributes.schedule_to_close_timeout
+    assert limit.ToSeconds() == 3600
+    await handle.terminate()
+
+
+async def test_large_vars_do_not_hide_the_state_of_a_run(workbench: Workbench) -> None:
+    sets = "\n".join(f"      - {{id: s{n}, type: set, config: {{v{n}: {LARGE}}}}}" for n in range(4))
+    text = f"""
+    id: vars
+    inputs: {{x: string}}
+    vars: {{v0: "", v1: "", v2: "", v3: "", small: 7}}
+    steps:
+{sets}
+      - {{id: ask, type: human-task, config: {{assignee: x}}}}
+    """
+    handle = await workbench.start(text, {"x": "x" * 640_000})
+    state = await workbench.waiting(handle, "ask")
+    assert state["vars"]["small"] == 7
+    await handle.cancel()
+    with pytest.raises(WorkflowFailureError):
+        await asyncio.wait_for(handle.result(), 30)
