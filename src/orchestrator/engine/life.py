@@ -13,6 +13,7 @@ from orchestrator.engine.children import report_to
 from orchestrator.engine.constructs.saga import seen_from, undo
 from orchestrator.engine.constructs.slices import run_slice
 from orchestrator.engine.failures import ErrorRecord, RunEnded, StepFailed, flow_failure
+from orchestrator.engine.fitting import fitting_error, fitting_output
 from orchestrator.engine.frame import Frame
 from orchestrator.engine.interpreter import Interpreter
 from orchestrator.engine.together import CLEANED_UP_AFTER, settle
@@ -105,10 +106,13 @@ class Life:
 
     async def _walked_to_end(self, walking: asyncio.Task[Json]) -> Ending:
         try:
-            return Ending("completed", await walking)
+            return Ending("completed", self._fitting(await walking))
         except RunEnded as ended:
             await self._run.strays.stop()
-            return Ending(ended.status, ended.output)
+            try:
+                return Ending(ended.status, self._fitting(ended.output))
+            except StepFailed as failure:
+                return Ending("failed", error=failure.error)
         except StepFailed as failure:
             await self._run.strays.stop()
             status = "cancelled" if failure.error["type"] == "cancelled" else "failed"
@@ -121,6 +125,9 @@ class Life:
                 return Ending("cancelled")
             # ENGINE §3: a bare exception would leave the run retrying its workflow task for ever.
             return Ending("failed", error=internal_error(error))
+
+    def _fitting(self, output: Json) -> Json:
+        return fitting_output(output, self._run.envelope.largest_payload)
 
     async def _work(self) -> Json:
         if self._run.envelope.slice is not None:
@@ -178,6 +185,8 @@ class Life:
             self._run.warnings.append(f"`return` in `{name}` ended it: the run was over already")
 
     async def _report(self, ending: Ending) -> None:
+        if ending.error is not None:
+            ending.error = fitting_error(ending.error, self._run.envelope.largest_payload)
         parent = self._run.envelope.parent
         if parent is not None and parent.get("wait"):
             await report_to(parent, ending.status, ending.output, ending.error)
