@@ -3,10 +3,10 @@ from the start (FLOW_FORMAT §5)."""
 
 from __future__ import annotations
 
-import re
 from collections import deque
 from collections.abc import Callable, Iterable
-from functools import lru_cache
+
+from temporalio import workflow
 
 from orchestrator.spec.definition import Json, Node
 
@@ -14,47 +14,53 @@ Event = dict[str, Json]
 
 MOST_KEPT = 1_000
 """Early events kept for one step; beyond it new ones are refused."""
+MOST_KEPT_BYTES = 1_500_000
+"""For all steps together: what waits has to fit into one payload when the run continues as new."""
 
 
 class Events:
     """Who listens, and what came too early."""
 
     def __init__(self) -> None:
-        self._early: dict[str, tuple[str, ...]] | None = None
-        self._unsorted: list[Event] = []
-        self._kept: dict[str, deque[Event]] = {}
+        self._early: dict[str, tuple[str, ...]] = {}
+        self._kept: dict[str, deque[tuple[Event, int]]] = {}
+        """By step; events and their bytes."""
+        self._bytes = 0
         self._open: dict[str, Callable[[Event], bool]] = {}
         """By path; the listener tells whether it took the event."""
 
     def begin(self, early: dict[str, tuple[str, ...]]) -> None:
         """The definition is known: ``early`` names the types a step listens to before it is reached, by its id."""
         self._early = early
-        for event in self._unsorted:
-            self.deliver(event)
-        self._unsorted.clear()
 
     def deliver(self, event: Event) -> str | None:
         """Hand an event to everything that listens; why it was dropped, or None."""
-        if self._early is None:
-            self._unsorted.append(event)
-            return None
         takers = {path.rpartition("/")[2].partition("[")[0] for path, take in list(self._open.items()) if take(event)}
+        size = 0
         full = None
         for step, types in self._early.items():
             if step in takers or not matches_type(types, event["type"]):
                 continue
-            kept = self._kept.setdefault(step, deque())
-            if len(kept) >= MOST_KEPT:
+            size = size or workflow.payload_converter().to_payload(event).ByteSize()
+            if len(self._kept.get(step, ())) >= MOST_KEPT:
                 full = f"{MOST_KEPT} events wait for step '{step}' already"
+            elif self._bytes and self._bytes + size > MOST_KEPT_BYTES:
+                full = f"the events that are waiting already have {self._bytes} bytes"
             else:
-                kept.append(event)
+                self._keep(step, event, size)
         return full
+
+    def _keep(self, step: str, event: Event, size: int) -> None:
+        self._kept.setdefault(step, deque()).append((event, size))
+        self._bytes += size
 
     def listen(self, node: Node, path: str, take: Callable[[Event], bool]) -> None:
         """A wait begins: first it is offered what came early."""
-        kept = self._kept.get(node.id)
-        if kept:
-            self._kept[node.id] = deque(event for event in kept if not take(event))
+        kept = self._kept.pop(node.id, ())
+        for event, size in kept:
+            self._bytes -= size
+            if not take(event):
+                self._keep(node.id, event, size)
         self._open[path] = take
 
     def close(self, path: str) -> None:
@@ -63,12 +69,13 @@ class Events:
 
     def to_json(self) -> dict[str, Json]:
         """What continue-as-new carries on."""
-        return {step: list(events) for step, events in self._kept.items() if events}
+        return {step: [list(one) for one in events] for step, events in self._kept.items() if events}
 
     def restore(self, data: dict[str, Json]) -> None:
-        """Take up what ``to_json`` wrote; what came since stands behind it."""
+        """Become what ``to_json`` wrote."""
         for step, events in data.items():
-            self._kept[step] = deque([*events, *self._kept.get(step, ())])
+            for event, size in events:
+                self._keep(step, event, size)
 
 
 def as_event(message: Json) -> Event | str:
@@ -81,12 +88,21 @@ def as_event(message: Json) -> Event | str:
 
 def matches_type(patterns: Iterable[str], kind: Json) -> bool:
     """Whether an event type is one of the patterns, in which ``*`` is any text."""
-    return any(pattern == kind or ("*" in pattern and _pattern(pattern).fullmatch(str(kind))) for pattern in patterns)
+    return any(pattern == kind or ("*" in pattern and _matches(pattern, str(kind))) for pattern in patterns)
 
 
-@lru_cache(maxsize=512)
-def _pattern(pattern: str) -> re.Pattern[str]:
-    return re.compile(".*".join(re.escape(part) for part in pattern.split("*")), re.DOTALL)
+def _matches(pattern: str, kind: str) -> bool:
+    """Part by part from the left: a regular expression could be made to try every split of the text."""
+    first, *middle, last = pattern.split("*")
+    if len(kind) < len(first) + len(last) or not kind.startswith(first) or not kind.endswith(last):
+        return False
+    at, end = len(first), len(kind) - len(last)
+    for part in middle:
+        found = kind.find(part, at, end)
+        if found < 0:
+            return False
+        at = found + len(part)
+    return True
 
 
 def member(event: Event, dotted: str) -> Json:

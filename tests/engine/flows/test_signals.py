@@ -11,6 +11,7 @@ from temporalio.client import Client, WorkflowHandle, WorkflowUpdateFailedError
 from tests.engine.harness import Workbench, open_workbench, untroubled
 
 from orchestrator.client.run import Run
+from orchestrator.engine.events import matches_type
 from orchestrator.errors import Conflict
 
 Handle = WorkflowHandle[Any, Any]
@@ -245,6 +246,53 @@ async def test_each_event_is_offered_once_to_every_wait_also_before_it_opens(
     await handle.signal("gap", {"decision": "approve"})
     assert await asyncio.wait_for(handle.result(), 60) == ["p1", "p2", ["i0", "i1"]]
     await untroubled(handle)
+
+
+async def test_early_events_are_bounded_by_bytes_and_make_room_again(workbench: Workbench) -> None:
+    text = """
+    id: early
+    steps:
+      - {id: go, type: human-task, config: {assignee: x}}
+      - {id: each, type: for-each, config: {items: 10, steps: [{id: e, type: wait-for-event, config: {event: item, correlate: {data.k: 1}}}]}}
+      - {id: more, type: human-task, config: {assignee: x}}
+    """
+    handle = await workbench.start(text)
+    run = Run(workbench.temporal, handle.id)
+    await workbench.waiting(handle, "go")
+    big = {"k": 1, "fill": "x" * 140_000}
+    for number in range(11):
+        await run.deliver({"id": f"{number}", "type": "item", "data": big})
+    state: dict[str, Any] = await handle.query("state")
+    assert len(state["warnings"]) == 1 and "bytes" in state["warnings"][0]
+    await handle.signal("go", {"decision": "approve"})
+    await workbench.waiting(handle, "more")
+    await run.deliver({"id": "later", "type": "item", "data": big})
+    state = await handle.query("state")
+    assert len(state["warnings"]) == 1
+    await handle.signal("more", {"decision": "approve"})
+    await asyncio.wait_for(handle.result(), 30)
+    await untroubled(handle)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "kind", "fits"),
+    [
+        ("order.*", "order.paid", True),
+        ("order.*", "order.", True),
+        ("order.*", "orders.paid", False),
+        ("*.paid", "order.paid", True),
+        ("*", "", True),
+        ("a*a", "a", False),
+        ("a*a", "aa", True),
+        ("a*b*c", "axbybzc", True),
+        ("a*b*c", "axcybc", True),
+        ("a*bb*b", "abb", False),
+        ("*a*a*a*a*a*a*a*a*a*b", "a" * 50_000, False),
+        ("order.*", "order.a\nb", True),
+    ],
+)
+def test_a_star_stands_for_any_text_and_costs_no_more_than_reading_it(pattern: str, kind: str, fits: bool) -> None:
+    assert matches_type([pattern], kind) is fits
 
 
 async def test_updates_decide_across_continue_as_new_and_a_second_one_is_refused(workbench: Workbench) -> None:
