@@ -5,6 +5,7 @@ whose turn it is follows from the choices given. So the order of what happens si
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import itertools
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -13,6 +14,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import yaml
+from temporalio import activity
+from temporalio.api.enums.v1 import PendingActivityState
 from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 from temporalio.exceptions import ApplicationError, CancelledError
 from tests.engine.flows.oracle import Oracle
@@ -50,11 +53,13 @@ class Stage:
         self.done: list[tuple[str, str, Any]] = []
         """Path, idempotency key and what it was shown, of every call carried out."""
         self.changed = asyncio.Event()
+        self._contexts: dict[str, contextvars.Context] = {}
 
     async def enter(self, path: str, key: str, seen: Any) -> int:
         """Wait for one's turn; how many calls of this path there have been, this one included."""
         turn: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self.waiting[path] = turn
+        self._contexts[path] = contextvars.copy_context()
         self.changed.set()
         try:
             call = await turn
@@ -63,6 +68,12 @@ class Stage:
                 del self.waiting[path]
         self.done.append((path, key, seen))
         return call
+
+    def tell(self, path: str) -> None:
+        """It is to be cancelled, which a call learns with its next heartbeat: now, not in a while."""
+        context = self._contexts.pop(path, None)
+        if context is not None and path in self.waiting:
+            context.run(activity.heartbeat)
 
     def release(self, path: str) -> None:
         """It is its turn."""
@@ -169,8 +180,9 @@ async def _in_step(
         stage.release(chosen)
         before, pending = pending, _step(walk, chosen)
         dropped = {path for path in dropped.union(before) if path not in pending and path in stage.waiting}
-        if chosen not in pending and any(path in pending for path in before):
-            await _recorded(handle, chosen)
+        if dropped or any(path in pending for path in before):
+            # What goes on beside it must not overtake what has just ended or is being stopped.
+            await _recorded(handle, stage, {chosen, *dropped}.difference(pending))
 
 
 def _step(walk: Any, done: str | None) -> list[str]:
@@ -202,15 +214,20 @@ async def _arrived(
         changed.cancel()
 
 
-async def _recorded(handle: WorkflowHandle[Any, Any], path: str) -> None:
-    """Until the server has the call's end: what ends later is then also seen later."""
-    for _ in range(200):
+async def _recorded(handle: WorkflowHandle[Any, Any], stage: Stage, paths: set[str]) -> None:
+    """Until the server has the end of these calls: what ends later is then also seen later."""
+    deadline = asyncio.get_running_loop().time() + STUCK
+    while asyncio.get_running_loop().time() < deadline:
         described = await handle.describe()
-        pending = described.raw_description.pending_activities
-        if all(one.activity_id != path for one in pending):
+        pending = {one.activity_id: one for one in described.raw_description.pending_activities}
+        left = paths.intersection(pending)
+        if not left:
             return
+        for path in left:
+            if pending[path].state == PendingActivityState.PENDING_ACTIVITY_STATE_CANCEL_REQUESTED:
+                stage.tell(path)
         await asyncio.sleep(0.005)
-    raise Difference(f"the end of {path} was never recorded")
+    raise Difference(f"the end of {sorted(paths)} was never recorded")
 
 
 async def _compare(

@@ -149,9 +149,9 @@ async def timers_of(handle: Handle) -> list[int]:
     ]
 
 
-@pytest.mark.parametrize("concurrency", [1, 200])
+@pytest.mark.parametrize(("items", "concurrency"), [(2000, 1), (5000, 200)])
 async def test_thousands_of_expensive_expressions_give_the_worker_back_in_between(
-    workbench: Workbench, concurrency: int
+    workbench: Workbench, items: int, concurrency: int
 ) -> None:
     """Tested: two seconds of computing in one workflow task, and the run never recovers."""
     # A loop with `until` is not split over child runs.
@@ -161,7 +161,7 @@ async def test_thousands_of_expensive_expressions_give_the_worker_back_in_betwee
       - id: each
         type: for-each
         config:
-          items: 5000
+          items: {items}
           concurrency: {concurrency}
           collect: none
           until: "loop.index < 0"
@@ -173,7 +173,7 @@ async def test_thousands_of_expensive_expressions_give_the_worker_back_in_betwee
     await untroubled(handle)
     timers = await timers_of(handle)
     assert set(timers) == {1}
-    assert len(timers) > 100
+    assert len(timers) >= items // 50
 
 
 async def test_many_branches_that_compute_take_turns(workbench: Workbench) -> None:
