@@ -108,6 +108,8 @@ class Workbench:
         self.temporal = temporal
         self.store = store
         self.settings = settings
+        self.continue_after: int | None = None
+        """History events after which the runs continue as new, where a start does not say it."""
         self._numbers = itertools.count(1)
 
     @property
@@ -127,6 +129,9 @@ class Workbench:
         definition = loaded.definition
         given = inputs or {}
         filled = check_inputs(definition.flow, definition.inputs, given)
+        envelope.setdefault("largest_payload", self.settings.largest_payload)
+        if self.continue_after is not None:
+            envelope.setdefault("continue_after", self.continue_after)
         started = Envelope(
             definition, filled, dict(definition.env), {"type": "api", "id": "t", "time": "now", "body": given}
         )

@@ -18,7 +18,7 @@ from orchestrator.spec.definition import Json, Node
 MOST_ITEMS = 1_000_000
 MOST_AT_ONCE = 200
 """ENGINE §3."""
-_SHARE = re.compile(r"(100|[0-9]{1,2})(?:\.[0-9]+)?%")
+_SHARE = re.compile(r"((?:100|[0-9]{1,2})(?:\.[0-9]+)?)%")
 MOST_FAILED_KEPT = 100
 
 
