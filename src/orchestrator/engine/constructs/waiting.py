@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
+from temporalio import workflow
+
 from orchestrator.engine.activities import Outcome
 from orchestrator.engine.clock import now_text
 from orchestrator.engine.events import Event, matches_type, member
@@ -15,10 +17,13 @@ from orchestrator.engine.frame import Frame
 from orchestrator.engine.inbox import Receiver, new_future
 from orchestrator.engine.run import Walk
 from orchestrator.engine.waits import Wait
-from orchestrator.expressions import ExpressionError
+from orchestrator.expressions import ExpressionError, Meter
 from orchestrator.spec.base import parse_duration
 from orchestrator.spec.definition import Json, Node
 
+OPERATIONS_PER_EVENT = 1_000
+"""What the `if` of a wait may cost: it is evaluated while messages are handled, a thousand of which may come in one
+workflow task, where the run cannot yield."""
 LAST_YEAR = 9000
 
 
@@ -91,6 +96,7 @@ class _Listening:
         self.state = walk.run.journal.state(path)
         self.taken: dict[str, Event] = self.state.setdefault("taken", {})
         self.done = new_future()
+        self._meter = Meter(workflow.now, lambda: str(workflow.uuid4()), OPERATIONS_PER_EVENT)
         wanted = walk.render(walk.program.code(node).config, node, frame).value
         given = wanted.get("event", ())
         self.types: tuple[str, ...] = tuple(given) if isinstance(given, list | tuple) else (given,)
@@ -169,7 +175,7 @@ class _Listening:
         if condition is None:
             return True
         try:
-            return condition.evaluate_bool(self._frame.scope | {"event": event}, self._walk.run.meter)
+            return condition.evaluate_bool(self._frame.scope | {"event": event}, self._meter)
         except ExpressionError as error:
             # Asked while a message is handled, where a failure would stick the run.
             self._walk.run.inbox.note(self._node.id, f"its `if` could not be evaluated: {error}")
