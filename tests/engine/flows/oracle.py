@@ -74,6 +74,8 @@ class Oracle:
         self._outputs: dict[str, Json] = {}
         self.done: list[tuple[str, int, Json]] = []
         """Calls carried out: path, generation (what its idempotency key tells), what it was shown of another step."""
+        self.stopped: list[str] = []
+        """Calls that were cancelled; whoever drives this takes them off."""
         self.status: dict[str, str] = {}
         self.open_question: set[str] = set()
         """Paths of which the format does not say whether they are shown as skipped or not at all."""
@@ -358,7 +360,11 @@ class Oracle:
         retry = step.get("retry", "none")
         for _ in range(1 if retry == "none" else retry["max_attempts"]):
             generation, seen = self._completions.get(path, 0) + 1, self._seen(told.get("seen"), place)
-            yield [path]
+            try:
+                yield [path]
+            except Cancelled:
+                self.stopped.append(path)
+                raise
             call = self._calls[path] = self._calls.get(path, 0) + 1
             self.done.append((path, generation, seen))
             if call > told["fails"]:

@@ -5,10 +5,11 @@ whose turn it is follows from the choices given. So the order of what happens si
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import itertools
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -18,6 +19,7 @@ from temporalio import activity
 from temporalio.api.enums.v1 import PendingActivityState
 from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 from temporalio.exceptions import ApplicationError, CancelledError
+from temporalio.service import RPCError
 from tests.engine.flows.oracle import Oracle
 from tests.engine.flows.walks import Step
 from tests.engine.harness import Workbench, open_workbench
@@ -40,6 +42,7 @@ async def act(params):
 '''
 """For the project folder."""
 
+ASKED_TO_STOP = PendingActivityState.PENDING_ACTIVITY_STATE_CANCEL_REQUESTED
 STUCK = 15.0
 """Seconds without progress that count as never."""
 
@@ -81,8 +84,8 @@ class Stage:
         self.waiting.pop(path).set_result(self.calls[path])
 
 
-STAGES: dict[str, Stage] = {}
-"""By root run id."""
+STAGES: defaultdict[str, Stage] = defaultdict(Stage)
+"""By root run id: a call may come before its run's start has been answered."""
 
 
 class Difference(AssertionError):
@@ -105,7 +108,7 @@ class Playing(Protocol):
     def __call__(self, flow: Step, choices: Sequence[int], *, drains: bool = False, **envelope: Any) -> None: ...
 
 
-@contextmanager
+@contextlib.contextmanager
 def open_stage(address: str, folder: Path) -> Iterator[Playing]:
     """A worker with ``act`` in an event loop of its own, which stands still between two flows."""
     with asyncio.Runner() as runner:
@@ -128,7 +131,7 @@ async def play(bench: Workbench, flow: Step, choices: Sequence[int], *, drains: 
     text = yaml.safe_dump(flow, sort_keys=False, allow_unicode=True, width=120)
     oracle = Oracle(flow)
     handle = await bench.start(text, **envelope)
-    stage = STAGES.setdefault(handle.id, Stage())
+    stage = STAGES[handle.id]
     result = asyncio.ensure_future(_result(handle))
     try:
         await _in_step(handle, stage, oracle, choices, result, drains=drains)
@@ -143,7 +146,8 @@ async def play(bench: Workbench, flow: Step, choices: Sequence[int], *, drains: 
         ) from difference
     finally:
         if not result.done():
-            await handle.terminate()
+            with contextlib.suppress(RPCError):
+                await handle.terminate()
         result.cancel()
         for turn in list(stage.waiting.values()):
             turn.cancel()
@@ -171,18 +175,17 @@ async def _in_step(
 ) -> None:
     walk = oracle.run()
     turns = itertools.cycle(choices)
-    dropped: set[str] = set()
     pending = _step(walk, None)
     while pending:
-        await _arrived(pending, stage, result, dropped, at_least=1 if drains else len(pending))
+        await _arrived(pending, stage, result, at_least=1 if drains else len(pending))
         able = [path for path in pending if path in stage.waiting]
         chosen = able[next(turns) % len(able)]
         stage.release(chosen)
         before, pending = pending, _step(walk, chosen)
-        dropped = {path for path in dropped.union(before) if path not in pending and path in stage.waiting}
-        if dropped or any(path in pending for path in before):
-            # What goes on beside it must not overtake what has just ended or is being stopped.
-            await _recorded(handle, stage, {chosen, *dropped}.difference(pending))
+        # What goes on beside it must not overtake what is being stopped or has just ended.
+        await _stopped(handle, stage, oracle.stopped)
+        if chosen not in pending and any(path in pending for path in before):
+            await _recorded(handle, chosen)
 
 
 def _step(walk: Any, done: str | None) -> list[str]:
@@ -193,16 +196,14 @@ def _step(walk: Any, done: str | None) -> list[str]:
     return pending
 
 
-async def _arrived(
-    pending: list[str], stage: Stage, result: asyncio.Future[Played], dropped: set[str], *, at_least: int
-) -> None:
-    """Until the engine has begun what the oracle says is under way. ``dropped`` is what it is about to cancel."""
+async def _arrived(pending: list[str], stage: Stage, result: asyncio.Future[Played], *, at_least: int) -> None:
+    """Until the engine has begun what the oracle says is under way."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + STUCK
     while len(missing := [path for path in pending if path not in stage.waiting]) > len(pending) - at_least:
-        strangers = stage.waiting.keys() - dropped.union(pending)
+        strangers = sorted(stage.waiting.keys() - set(pending))
         if strangers:
-            raise Difference(f"the engine began {sorted(strangers)}; under way should be {pending}")
+            raise Difference(f"the engine began {strangers}; under way should be {pending}")
         if result.done():
             raise Difference(f"the engine ended; under way should be {pending}: {result.result()}")
         if loop.time() > deadline:
@@ -214,20 +215,35 @@ async def _arrived(
         changed.cancel()
 
 
-async def _recorded(handle: WorkflowHandle[Any, Any], stage: Stage, paths: set[str]) -> None:
-    """Until the server has the end of these calls: what ends later is then also seen later."""
+async def _stopped(handle: WorkflowHandle[Any, Any], stage: Stage, paths: list[str]) -> None:
+    """Until the calls that the oracle stopped are stopped and the server knows; takes them off the list."""
+    calls = {path: stage.waiting[path] for path in paths if path in stage.waiting}
+    paths.clear()
     deadline = asyncio.get_running_loop().time() + STUCK
-    while asyncio.get_running_loop().time() < deadline:
-        described = await handle.describe()
-        pending = {one.activity_id: one for one in described.raw_description.pending_activities}
-        left = paths.intersection(pending)
-        if not left:
+    while calls:
+        pending = await _pending(handle)
+        for path in [path for path in calls if pending.get(path) == ASKED_TO_STOP]:
+            stage.tell(path)
+        asked = [path for path, call in calls.items() if not call.done() or pending.get(path) == ASKED_TO_STOP]
+        if not asked:
             return
-        for path in left:
-            if pending[path].state == PendingActivityState.PENDING_ACTIVITY_STATE_CANCEL_REQUESTED:
-                stage.tell(path)
+        if asyncio.get_running_loop().time() > deadline:
+            raise Difference(f"the engine never stopped {asked}")
         await asyncio.sleep(0.005)
-    raise Difference(f"the end of {sorted(paths)} was never recorded")
+
+
+async def _recorded(handle: WorkflowHandle[Any, Any], path: str) -> None:
+    """Until the server has the end of a call: what ends later is then also seen later."""
+    for _ in range(int(STUCK / 0.005)):
+        if path not in await _pending(handle):
+            return
+        await asyncio.sleep(0.005)
+    raise Difference(f"the end of {path} was never recorded")
+
+
+async def _pending(handle: WorkflowHandle[Any, Any]) -> dict[str, PendingActivityState.ValueType]:
+    described = await handle.describe()
+    return {one.activity_id: one.state for one in described.raw_description.pending_activities}
 
 
 async def _compare(
