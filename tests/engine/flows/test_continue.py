@@ -192,6 +192,35 @@ async def test_messages_that_come_while_a_run_continues_are_applied_once_each(
     assert (len(await executions(workbench, handle)) > 1) == (continue_after < 5000)
 
 
+CLEANED = """
+      - id: t
+        type: try
+        config:
+          steps: [{id: long, type: wait, config: {duration: 20s}}]
+          finally:
+            - {id: f1, type: function, config: {handler: echo, args: [f1]}}
+            - {id: nap, type: wait, config: {duration: 200ms}}
+            - {id: f2, type: function, config: {handler: echo, args: [f2]}}
+  - {id: after, type: function, config: {handler: echo, args: [after]}}
+"""
+
+
+@pytest.mark.parametrize("continue_after", [5000, 1, 15])
+@pytest.mark.parametrize(
+    "around",
+    [
+        "type: block\n    timeout: 500ms\n    on_error: continue\n    config:\n     steps:",
+        "type: parallel\n    config:\n     wait_for: any\n     branches:\n      - {id: win, type: wait, config: {duration: 500ms}}",
+    ],
+    ids=["timeout", "race"],
+)
+async def test_a_finally_that_runs_because_of_a_stop_ends_once_where_the_run_continues_inside_it(
+    workbench: Workbench, around: str, continue_after: int
+) -> None:
+    await workbench.run(f"id: cleaned\nsteps:\n  - id: b\n    {around}{CLEANED}", continue_after=continue_after)
+    assert workbench.calls() == ["echo f1", "echo f2", "echo after"]
+
+
 COUNT = """
 id: count
 vars: {sum: 0}
