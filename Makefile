@@ -43,14 +43,16 @@ types: $(STAMP) ## Check types only
 unit: $(STAMP) ## Run the tests that need no server
 	$(BIN)/pytest tests/unit -q
 
-test: lint ## Everything CI runs: lint, then all tests
-	$(BIN)/pytest
+test: lint ## Everything CI runs: lint, then all tests; those that kill processes have the machine to themselves
+	$(BIN)/pytest tests/e2e
+	$(BIN)/pytest tests --ignore tests/e2e --numprocesses 2 --dist loadfile
 
 bench: $(STAMP) ## Measure flows against hand-written Temporal workflows
 	$(BIN)/python -m benchmarks
 
 chaos: $(STAMP) ## Kill workers, gateway and Temporal in the middle of 200 runs, and check every promise
 	$(BIN)/python -m tests.e2e.chaos --runs 200
+	$(BIN)/pytest tests/engine/flows/test_oracle.py tests/engine/flows/test_continue.py -q --hypothesis-profile=chaos
 
 schema: $(STAMP) ## Write the JSON Schemas that editors use for flow and project files
 	$(BIN)/orchestrator schema flow > docs/flow.schema.json

@@ -192,11 +192,11 @@ async def _tried_again(handle: Handle) -> bool:
     return await attempt(handle) >= 2
 
 
-async def test_continue_as_new_happens_at_most_once_a_second_per_workflow_id(lab: Lab) -> None:
-    async with lab.worker(Again):
-        first = await lab.start(Again.run, 2, 1)
+async def test_continue_as_new_happens_at_most_once_a_second_per_workflow_id(untuned_lab: Lab) -> None:
+    async with untuned_lab.worker(Again):
+        first = await untuned_lab.start(Again.run, 2, 1)
         assert await asyncio.wait_for(first.result(), 30) == "done"
-        oldest = lab.client.get_workflow_handle(first.id, run_id=first.first_execution_run_id)
+        oldest = untuned_lab.client.get_workflow_handle(first.id, run_id=first.first_execution_run_id)
         began = (await events(oldest))[0].event_time.ToDatetime()
         ended = (await events(first))[-1].event_time.ToDatetime()
     assert (ended - began).total_seconds() >= 1.9

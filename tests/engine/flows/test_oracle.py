@@ -27,9 +27,9 @@ def examples(usual: int, chaos: int) -> settings:
     )
 
 
-@pytest.mark.timeout(1800 if CHAOS else 120)
+@pytest.mark.timeout(1800 if CHAOS else 300)
 def test_a_flow_calls_skips_compensates_and_ends_as_the_format_says(playing: Playing) -> None:
-    @examples(120, 1500)
+    @examples(60, 1500)
     @given(flows(), CHOICES)
     def check(flow: Step, choices: list[int]) -> None:
         playing(flow, choices)
@@ -37,9 +37,9 @@ def test_a_flow_calls_skips_compensates_and_ends_as_the_format_says(playing: Pla
     check()
 
 
-@pytest.mark.timeout(1800 if CHAOS else 120)
+@pytest.mark.timeout(1800 if CHAOS else 300)
 def test_a_flow_does_the_same_where_its_run_continues_as_new_all_the_time(playing: Playing) -> None:
-    @examples(60, 800)
+    @examples(30, 800)
     @given(flows(races=False), CHOICES, st.sampled_from((1, 1, 7, 12, 20, 30)))
     def check(flow: Step, choices: list[int], after: int) -> None:
         playing(flow, choices, drains=True, continue_after=after)

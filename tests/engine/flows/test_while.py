@@ -67,7 +67,7 @@ async def test_max_iterations_may_be_a_template(workbench: Workbench) -> None:
     assert (await workbench.failure(flow, {"most": 2}))["type"] == "loop_limit"
     error = await workbench.failure(flow, {"most": "many"})
     assert (error["type"], error["step"]["path"]) == ("invalid_config", "w")
-    assert "'many'" in error["message"]
+    assert '"many"' in error["message"]
     assert workbench.calls() == ["echo 1", "echo 2"]
 
 
