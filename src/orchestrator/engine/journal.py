@@ -43,6 +43,10 @@ class Journal:
         """The record of a step that has begun, or None."""
         return self._records.get(path)
 
+    def has_inside(self, prefix: str) -> bool:
+        """Whether steps of the pass with this prefix are recorded."""
+        return any(path in self._records for path in self._inside.get(prefix, ()))
+
     def running(self, most: int) -> list[str]:
         """Paths of the newest steps that have begun and not ended."""
         return list(self._running)[-most:]

@@ -17,6 +17,7 @@ Draw = st.DrawFn
 TYPES = ("red", "blue")
 WORST = 9
 """Failures of a call that never succeeds."""
+FAILURES = (*([0] * 16), 1, 1, 2, WORST)
 
 
 @dataclass
@@ -45,6 +46,7 @@ class Where:
     in_loop: bool = False
     races: bool = True
     """Whether something may be cancelled because of what runs beside it."""
+    in_saga: bool = False
     seen: tuple[str, ...] = ()
     """Steps that are over before, and may be named."""
 
@@ -53,27 +55,62 @@ class Where:
 
 
 @st.composite
-def flows(draw: Draw, *, races: bool = True, size: int = 14) -> Step:
+def flows(draw: Draw, *, races: bool = True, size: int = 20) -> Step:
     """A flow as its author would have written it."""
     left = Left(size)
     where = Where(races=races)
-    flow: Step = {"id": "made-up", "vars": {"n": 0}, "steps": _steps(draw, left, where)}
-    handlers = {name: _calls(draw, left) for name in ("fallback", "finally") if draw(st.integers(0, 5)) == 5}
+    steps = _steps(draw, left, where, trouble=3)
+    flow: Step = {"id": "made-up", "vars": {"n": 0}, "steps": steps}
+    handlers = {name: _calls(draw, left) for name in ("fallback", "finally") if _one_in(draw, 4)}
     if handlers:
         flow["error_handling"] = handlers
     return flow
 
 
-def _steps(draw: Draw, left: Left, where: Where, *, lead: bool = False) -> list[Step]:
-    """A list. ``lead``: it begins with a call that always runs."""
-    if not lead and draw(st.integers(0, 9)) == 9:
+def _steps(draw: Draw, left: Left, where: Where, *, lead: bool = False, trouble: int = 0) -> list[Step]:
+    """A list. ``lead``: it begins with a call that always runs. ``trouble``: how often of ten times it ends badly,
+    after something has been done."""
+    if not lead and not trouble and _one_in(draw, 10):
         return _by_needs(draw, left, where)
     made = [_call(draw, left, where) if lead else _step(draw, left, where)]
-    most = 1 + draw(st.sampled_from((0, 1, 1, 2)))
+    most = draw(st.sampled_from((1, 2, 2, 3, 3, 4)))
     while len(made) < most and left.steps > 0:
-        above = tuple(one["id"] for one in made if one["type"] not in ("fail", "return"))
-        made.append(_step(draw, left, replace(where, seen=where.seen + above)))
+        made.append(_step(draw, left, _after(where, made)))
+    if draw(st.integers(0, 9)) < trouble:
+        made.append(_trouble(draw, left, _after(where, made)))
     return made
+
+
+def _after(where: Where, made: list[Step]) -> Where:
+    above = tuple(one["id"] for one in made if one["type"] not in ("fail", "return"))
+    return replace(where, seen=where.seen + above)
+
+
+def _one_in(draw: Draw, times: int) -> bool:
+    return draw(st.integers(1, times)) == times
+
+
+def _trouble(draw: Draw, left: Left, where: Where, *, calls: bool = False) -> Step:
+    """What fails: for ever, or until it is tried once more."""
+    if not calls and draw(st.booleans()):
+        return _fail(draw, left, where)
+    step = _call(draw, left, where, plain=True)
+    fails, terminal = draw(st.sampled_from(((1, False), (1, False), (WORST, False), (WORST, True))))
+    step["config"]["params"] |= {"fails": fails, "terminal": terminal, "type": draw(st.sampled_from(TYPES))}
+    step["retry"] = "none"
+    return _undone(draw, left, step)
+
+
+def _undone(draw: Draw, left: Left, step: Step) -> Step:
+    """Perhaps with a compensation, which perhaps looks at what it undoes."""
+    if left.steps > 0 and draw(st.booleans()):
+        left.steps -= 1
+        step["compensate"] = _calls(draw, left)[:1]
+        if draw(st.booleans()):
+            step["compensate"][0]["config"]["params"]["seen"] = _output_of(step["id"])
+        if _one_in(draw, 4):
+            step["compensate_on"] = draw(st.sampled_from(("attempted", "completed")))
+    return step
 
 
 def _by_needs(draw: Draw, left: Left, where: Where) -> list[Step]:
@@ -81,7 +118,7 @@ def _by_needs(draw: Draw, left: Left, where: Where) -> list[Step]:
     for number in range(3):
         step = _branch(draw, left, where.inside(alone=False))
         step["needs"] = [one["id"] for one in made if draw(st.booleans())]
-        if number and step["needs"] and draw(st.integers(0, 3)) == 3:
+        if number and step["needs"] and _one_in(draw, 4):
             step["if"] = False
         if not where.races:
             # A failure would cancel what runs beside it.
@@ -96,7 +133,7 @@ def _calls(draw: Draw, left: Left, seen: tuple[str, ...] = ()) -> list[Step]:
 
 def _call(draw: Draw, left: Left, where: Where, *, plain: bool = False, mild: bool = False) -> Step:
     left.steps -= 1
-    fails = draw(st.sampled_from((0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 2, WORST, WORST)))
+    fails = draw(st.sampled_from(FAILURES))
     step: Step = {
         "id": left.name("a"),
         "type": "function",
@@ -105,12 +142,12 @@ def _call(draw: Draw, left: Left, where: Where, *, plain: bool = False, mild: bo
             "params": {
                 "fails": 0 if mild else fails,
                 "type": draw(st.sampled_from(TYPES)) if fails else TYPES[0],
-                "terminal": bool(fails) and draw(st.integers(0, 3)) == 3,
+                "terminal": bool(fails) and _one_in(draw, 4),
             },
         },
         "retry": draw(st.sampled_from(("none", {"max_attempts": 2, "initial_interval": "1ms"}))) if fails else "none",
     }
-    if where.seen and draw(st.integers(0, 2)) == 2:
+    if where.seen and _one_in(draw, 3):
         step["config"]["params"]["seen"] = _output_of(draw(st.sampled_from(where.seen)))
     return step if plain else _wrapped(draw, left, where, step)
 
@@ -123,13 +160,7 @@ def _wrapped(draw: Draw, left: Left, where: Where, step: Step) -> Step:
     """What may stand around any step."""
     if not where.in_loop:
         left.outside.append(step["id"])
-    if left.steps > 0 and draw(st.integers(0, 3)) == 3:
-        step["compensate"] = _calls(draw, left)[:1]
-        if draw(st.booleans()):
-            step["compensate"][0]["config"]["params"]["seen"] = _output_of(step["id"])
-        left.steps -= 1
-        if draw(st.integers(0, 3)) == 3:
-            step["compensate_on"] = "attempted"
+    _undone(draw, left, step)
     match draw(st.integers(0, 11)):
         case 10:
             step["on_error"] = "continue"
@@ -143,13 +174,14 @@ def _wrapped(draw: Draw, left: Left, where: Where, step: Step) -> Step:
 def _step(draw: Draw, left: Left, where: Where) -> Step:
     if left.steps <= 0 or where.depth <= 0:
         return _call(draw, left, where)
-    kinds = ["call"] * 6 + ["block", "condition", "switch", "each", "while", "try", "try", "saga", "saga", "fail"]
-    kinds += ["parallel"] * 3
+    kinds = ["call"] * 5 + ["block", "condition", "switch", "each", "each", "while"] + ["try", "saga"] * 3
+    kinds += ["parallel"] * 4
+    kinds += ["saga"] * 4 if where.in_saga else []
     kinds += ["set"] if where.alone else []
     kinds += ["transform"] if where.seen else []
-    kinds += ["return"] if (where.alone or where.races) and draw(st.integers(0, 3)) == 3 else []
+    kinds += ["return"] if (where.alone or where.races) and _one_in(draw, 4) else []
     made: Step = _MAKERS[draw(st.sampled_from(kinds))](draw, left, where)
-    if made["type"] != "function" and draw(st.integers(0, 7)) == 7:
+    if made["type"] != "function" and _one_in(draw, 8):
         made["if"] = draw(_conditions(where))
     return made
 
@@ -190,9 +222,11 @@ def _switch(draw: Draw, left: Left, where: Where) -> Step:
 
 def _branch(draw: Draw, left: Left, where: Where) -> Step:
     """A step that begins with a call."""
+    if _one_in(draw, 5):
+        return _trouble(draw, left, where, calls=True)
     if where.depth <= 0 or draw(st.booleans()):
         return _call(draw, left, where)
-    config: Step = {"steps": _steps(draw, left, where.inside(), lead=True)}
+    config: Step = {"steps": _steps(draw, left, where.inside(), lead=True, trouble=3)}
     return _made(draw, left, where, "b", "block", config)
 
 
@@ -205,11 +239,11 @@ def _parallel(draw: Draw, left: Left, where: Where) -> Step:
     config["wait_for"] = draw(st.sampled_from(("all", "all", "any", "majority", 1, 2)))
     config["on_failure"] = draw(st.sampled_from(("fail_fast", "finish_all")))
     if where.top and draw(st.booleans()):
-        config["losers"] = "finish"
-    elif draw(st.integers(0, 3)) == 3:
+        config |= {"losers": "finish", "wait_for": draw(st.sampled_from(("any", "majority", 1)))}
+    elif _one_in(draw, 4):
         branches[0]["counts"] = False
     for branch in branches:
-        if draw(st.integers(0, 7)) == 7:
+        if _one_in(draw, 8):
             branch["if"] = False
     counting = len([branch for branch in branches if branch.get("counts", True)])
     if isinstance(config["wait_for"], int):
@@ -218,7 +252,7 @@ def _parallel(draw: Draw, left: Left, where: Where) -> Step:
 
 
 def _each(draw: Draw, left: Left, where: Where) -> Step:
-    items = draw(st.lists(st.integers(0, 5), max_size=3))
+    items = [draw(st.integers(0, 5)) for _ in range(draw(st.sampled_from((0, 1, 2, 3, 3, 4))))]
     config: Step = {"items": items}
     together = draw(st.booleans())
     inner = where.inside(in_loop=True, alone=where.alone and not together)
@@ -226,9 +260,9 @@ def _each(draw: Draw, left: Left, where: Where) -> Step:
         config["concurrency"] = 2
     config["steps"] = _steps(draw, left, inner, lead=together)
     config["tolerate"] = draw(st.sampled_from((0, 0, 1, "all"))) if where.races or not together else "all"
-    if draw(st.integers(0, 3)) == 3:
-        config["until"] = draw(st.sampled_from(("item == 3", "loop.index == 1")))
-    if draw(st.integers(0, 3)) == 3:
+    if _one_in(draw, 3):
+        config["until"] = draw(st.sampled_from(("item > 2", "loop.index == 1", "loop.index == 0")))
+    if _one_in(draw, 4):
         config["collect"] = "none"
     return _made(draw, left, where, "e", "for-each", config)
 
@@ -246,7 +280,7 @@ def _while(draw: Draw, left: Left, where: Where) -> Step:
 
 def _try(draw: Draw, left: Left, where: Where) -> Step:
     inner = where.inside()
-    config: Step = {"steps": _steps(draw, left, inner)}
+    config: Step = {"steps": _steps(draw, left, inner, trouble=6)}
     if draw(st.booleans()):
         config["catch"] = [
             {
@@ -258,7 +292,7 @@ def _try(draw: Draw, left: Left, where: Where) -> Step:
     if draw(st.booleans()):
         # Where a cancel may come, what a failing `finally` does to it is nobody's promise.
         config["finally"] = [_call(draw, left, where, plain=True, mild=not where.alone)]
-    if draw(st.integers(0, 2)) == 2:
+    if draw(st.booleans()):
         config["retry"] = {
             "max_attempts": 2,
             "initial_interval": "1ms",
@@ -267,13 +301,18 @@ def _try(draw: Draw, left: Left, where: Where) -> Step:
     return _made(draw, left, where, "t", "try", config)
 
 
-def _saga(draw: Draw, left: Left, where: Where) -> Step:
-    config: Step = {"steps": _steps(draw, left, where.inside())}
-    if draw(st.integers(0, 3)) == 3:
+def _saga(draw: Draw, left: Left, where: Where, trouble: int = 6) -> Step:
+    inner = where.inside(in_saga=True)
+    # One that succeeds inside one that then fails: what the first did is undone by the second.
+    first = [_saga(draw, left, inner, 1)] if inner.depth > 0 and left.steps > 3 and draw(st.booleans()) else []
+    config: Step = {"steps": first + _steps(draw, left, _after(inner, first), trouble=trouble)}
+    if _one_in(draw, 4):
         config["commit"] = True
-    if draw(st.integers(0, 3)) == 3:
+    if _one_in(draw, 3):
         config["compensate_on"] = "attempted"
-    return _made(draw, left, where, "s", "saga", config)
+    made = _made(draw, left, where, "s", "saga", config)
+    # What the run does next shows what the saga still owed.
+    return made | {"on_error": "continue"} if _one_in(draw, 3) else made
 
 
 def _fail(draw: Draw, left: Left, where: Where) -> Step:

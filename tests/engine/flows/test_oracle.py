@@ -73,6 +73,11 @@ ONCE_DIFFERED: dict[str, list[Step]] = {
     "what a body did that was run again is undone too, once": [
         step("t", "try", {"steps": [act("a", compensate=[act("u", seen="a")]), FAIL], "retry": TWICE}),
     ],
+    "a pass that has begun ends, also where `until` ended the loop beside it": [
+        step(
+            "e", "for-each", {"items": [1, 2, 3], "concurrency": 2, "until": "item == 1", "steps": [act("a"), act("b")]}
+        ),
+    ],
     "a failed handler of an error is a failure": [
         step(
             "p", "parallel", {"branches": [act("a", 9, on_error=[act("b", 9)]), act("c")], "on_failure": "finish_all"}

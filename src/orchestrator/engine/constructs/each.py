@@ -84,10 +84,17 @@ class Each:
         for index in again:
             yield index
         for index in range(state["low"], state["total"]):
-            if state.get("stopped"):
-                return
-            if index not in beyond:
+            if index in beyond:
+                continue
+            if not state.get("stopped") or self._has_begun(index):
                 yield index
+            elif index > state["low"] + len(beyond) + MOST_AT_ONCE:
+                return
+
+    def _has_begun(self, index: int) -> bool:
+        """Whether a pass was under way when the run continued as new: it goes on, also where ``until`` has ended the
+        loop meanwhile."""
+        return self._walk.run.journal.has_inside(f"{self._path}[{index}]/")
 
     async def _pass(self, index: int) -> None:
         item = self.items[index - self._first]
