@@ -88,8 +88,13 @@ async def parallel(walk: Walk, node: Node, frame: Frame, path: str) -> Outcome:
     if race.lost:
         raise _out_of_reach(race, node, path)
 
+    # Which failed first is known to the state alone once the run has continued as new.
+    failed: list[str] = walk.run.journal.state(path).setdefault("failed", [])
+
     def decided(index: int, outcome: Record | BaseException) -> bool:
         if isinstance(outcome, BaseException):
+            if branches[index].id not in failed:
+                failed.append(branches[index].id)
             return race.ends(branches[index].id, "failed")
         # A failure that its author let pass (`on_error: continue`) leaves the race as a skip does.
         status = str(outcome["status"])
@@ -100,7 +105,11 @@ async def parallel(walk: Walk, node: Node, frame: Frame, path: str) -> Outcome:
     )
     if not race.won:
         await settle(ended.pending)
-        raise combined(_errors(ended) or [_out_of_reach(race, node, path)])
+        results = dict(zip([branch.id for branch in branches], ended.results, strict=True))
+        errors = [results[name] for name in failed]
+        raise combined(
+            [error for error in errors if isinstance(error, BaseException)] or [_out_of_reach(race, node, path)]
+        )
     left = [branch.id for branch, result in zip(branches, ended.results, strict=True) if result is None]
     if node.config.get("losers") == "finish":
         walk.run.strays.adopt(ended.pending)
@@ -144,14 +153,10 @@ def _race(walk: Walk, node: Node, frame: Frame, path: str, branches: Sequence[No
     )
 
 
-def _errors(ended: Ended[Record]) -> list[BaseException]:
-    results = [ended.results[index] for index in ended.finished]
-    return [result for result in results if isinstance(result, BaseException)]
-
-
 def _warn(walk: Walk, ended: Ended[Record]) -> None:
     """Failures that the race could do without."""
-    for error in _errors(ended):
+    for index in ended.finished:
+        error = ended.results[index]
         if isinstance(error, StepFailed):
             walk.run.warnings.append(f"a branch failed and was not needed: {error}")
 
