@@ -75,8 +75,11 @@ ONCE_DIFFERED: dict[str, list[Step]] = {
     ],
     "a pass that has begun ends, also where `until` ended the loop beside it": [
         step(
-            "e", "for-each", {"items": [1, 2, 3], "concurrency": 2, "until": "item == 1", "steps": [act("a"), act("b")]}
+            "e", "for-each", {"items": [1, 2, 3], "concurrency": 2, "until": "item == 1", "steps": [act("x"), act("y")]}
         ),
+    ],
+    "a parallel names its first failure": [
+        step("p", "parallel", {"branches": [act("a"), act("b", 9), act("c", 9)], "on_failure": "finish_all"}),
     ],
     "a failed handler of an error is a failure": [
         step(
