@@ -71,7 +71,7 @@ ONCE_DIFFERED: dict[str, list[Step]] = {
         step("p", "parallel", {"branches": [act("a"), act("b") | {"if": False}], "wait_for": 2}),
     ],
     "what a body did that was run again is undone too, once": [
-        step("t", "try", {"steps": [act("a", compensate=[act("u", seen="a")]), FAIL], "retry": TWICE}),
+        step("p", "try", {"steps": [act("a", compensate=[act("u", seen="a")]), FAIL], "retry": TWICE}),
     ],
     "a pass that has begun ends, also where `until` ended the loop beside it": [
         step(
@@ -94,7 +94,7 @@ CANCELS = ("a count out of reach because of a skip is a failure of the parallel"
 
 @pytest.mark.parametrize("name", ONCE_DIFFERED)
 def test_what_once_differed_stays_the_same(playing: Playing, name: str) -> None:
-    handlers = {"fallback": [act("back", seen="a")], "finally": [act("last", seen="a")]}
+    handlers = {"fallback": [act("back", seen="p")], "finally": [act("last", seen="p")]}
     flow = {"id": "once", "vars": {"n": 0}, "steps": ONCE_DIFFERED[name], "error_handling": handlers}
     for first in (0, 1):
         playing(flow, [first])
