@@ -6,7 +6,8 @@ import asyncio
 from typing import Any
 
 import pytest
-from temporalio.client import WorkflowExecutionStatus, WorkflowFailureError, WorkflowHandle
+from temporalio.client import WorkflowFailureError, WorkflowHandle
+from temporalio.exceptions import CancelledError
 from tests.engine.harness import Workbench, events, failure_of
 
 MANY = """
@@ -133,8 +134,9 @@ async def test_cancelling_the_run_cancels_its_slices(workbench: Workbench) -> No
     with pytest.raises(WorkflowFailureError):
         await asyncio.wait_for(handle.result(), 60)
     for child in started:
-        described = await workbench.temporal.get_workflow_handle(child).describe()
-        assert described.status == WorkflowExecutionStatus.CANCELED
+        with pytest.raises(WorkflowFailureError) as ended:
+            await asyncio.wait_for(workbench.temporal.get_workflow_handle(child).result(), 30)
+        assert isinstance(ended.value.cause, CancelledError)
 
 
 async def test_names_around_the_loop_are_seen_in_every_slice(workbench: Workbench) -> None:

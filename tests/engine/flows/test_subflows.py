@@ -51,7 +51,13 @@ async def until_calls(workbench: Workbench, count: int) -> None:
 
 
 async def status_of(handle: WorkflowHandle[Any, Any]) -> WorkflowExecutionStatus | None:
-    return (await handle.describe()).status
+    # A child tells its parent of its end just before it ends.
+    for _ in range(200):
+        status = (await handle.describe()).status
+        if status != WorkflowExecutionStatus.RUNNING:
+            break
+        await asyncio.sleep(0.05)
+    return status
 
 
 async def cancelled(handle: WorkflowHandle[Any, Any]) -> None:
