@@ -75,7 +75,7 @@ ONCE_DIFFERED: dict[str, list[Step]] = {
     ],
     "a pass that has begun ends, also where `until` ended the loop beside it": [
         step(
-            "e", "for-each", {"items": [1, 2, 3], "concurrency": 2, "until": "item == 1", "steps": [act("x"), act("y")]}
+            "p", "for-each", {"items": [1, 2, 3], "concurrency": 2, "until": "item == 1", "steps": [act("x"), act("y")]}
         ),
     ],
     "a parallel names its first failure": [
