@@ -102,9 +102,10 @@ class Compensations:
         self.undone.append(told)
 
     def keep_records(self, prefix: str, journal: Journal) -> None:
-        """The steps under ``prefix`` will be run again: what is owed for their former run keeps what they gave."""
+        """The steps under ``prefix`` will be run again: what is owed for their former run keeps what they gave. What
+        was only attempted keeps its idempotency key: its effect is the next run's too, and is undone once."""
         for owed in self._owed:
-            if owed.record is None and owed.path.startswith(prefix):
+            if owed.record is None and owed.status == "completed" and owed.path.startswith(prefix):
                 owed.record = journal.get(owed.path)
 
     def owes(self, prefix: str) -> bool:

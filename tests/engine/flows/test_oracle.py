@@ -78,6 +78,10 @@ ONCE_DIFFERED: dict[str, list[Step]] = {
             "p", "for-each", {"items": [1, 2, 3], "concurrency": 2, "until": "item == 1", "steps": [act("x"), act("y")]}
         ),
     ],
+    "what was attempted and then done is undone once": [
+        step("p", "try", {"steps": [act("a", 1, compensate=[act("u")], compensate_on="attempted")], "retry": TWICE}),
+        FAIL,
+    ],
     "a parallel names its first failure": [
         step("p", "parallel", {"branches": [act("a"), act("b", 9), act("c", 9)], "on_failure": "finish_all"}),
     ],
