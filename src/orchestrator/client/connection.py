@@ -21,6 +21,10 @@ _LOST = {
     RPCStatusCode.RESOURCE_EXHAUSTED,
     RPCStatusCode.PERMISSION_DENIED,
     RPCStatusCode.UNAUTHENTICATED,
+    # A server that is killed, or has just come back, answers with these too.
+    RPCStatusCode.ABORTED,
+    RPCStatusCode.INTERNAL,
+    RPCStatusCode.UNKNOWN,
 }
 
 
