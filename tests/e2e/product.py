@@ -24,7 +24,7 @@ STOP_SECONDS = 60.0
 
 
 class Product:
-    """A verb running in a process of its own; what it says on stderr is kept in a file."""
+    """A verb running in a process of its own; what it says is kept in a file, behind what one before it said there."""
 
     def __init__(self, folder: Path, verb: str = "up", **environment: str) -> None:
         ports = {f"ORCHESTRATOR_{name}": str(free_port()) for name in ("PORT", "TEMPORAL_PORT", "TEMPORAL_UI_PORT")}
@@ -37,14 +37,15 @@ class Product:
         self.environment = inherited | ports | {"ORCHESTRATOR_PROJECT_DIR": str(folder)} | environment
         self.settings = Settings.from_environment(self.environment)
         self.log = folder / f"{verb}-{self.environment['ORCHESTRATOR_PORT']}.log"
-        with self.log.open("wb") as log:
+        self._said_before = self.log.stat().st_size if self.log.exists() else 0
+        with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "orchestrator", verb], env=self.environment, stdout=log, stderr=log
             )
 
     def said(self) -> str:
         """Everything it wrote so far."""
-        return self.log.read_text(encoding="utf-8", errors="replace")
+        return self.log.read_bytes()[self._said_before :].decode(errors="replace")
 
     def wait_for(self, text: str, seconds: float = READY_SECONDS) -> None:
         """Until ``text`` was written; fails with what was written instead."""
