@@ -33,6 +33,13 @@ CHILD_JOURNAL = "child-journal"
 CLOSE_TASK = "close-task"
 """Activity: writes a human task's end into the store."""
 
+AGENT_OPEN = "agent-open"
+"""Activity: who an agent is and what it may use, kept in its transcript. Arguments: the step's rendered config, and
+``{"transcript", "schema", "depth"}``."""
+
+AGENT_TURN = "agent-turn"
+"""Activity: one call of an agent's model. Argument: ``{"transcript", "turn", "results" | "correction", "left"}``."""
+
 OWN_QUEUE_PREFIX = "orchestrator-"
 """Task queues served by our own workers; on any other queue a function is a foreign activity."""
 

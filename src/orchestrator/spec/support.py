@@ -15,7 +15,7 @@ Json = Any
 
 STEP_TYPES = frozenset(
     {
-        "http", "api", "claude", "mcp", "file", "function", "sql", "human-task",
+        "http", "api", "claude", "agent", "mcp", "file", "function", "sql", "human-task",
         "parallel", "block", "condition", "switch", "for-each", "while", "try", "saga", "set", "transform", "wait",
         "wait-for-event", "flow", "run-steps", "return", "fail",
     }
@@ -39,8 +39,6 @@ def unsupported(flow: Flow, data: dict[str, Json], steps: list[Placed], findings
         yield from (_problem(findings, path, what) for path, what in _of_trigger(trigger, ("triggers", index)))
     if flow.concurrency is not None:
         yield _problem(findings, ("concurrency",), "`concurrency`")
-    if flow.expose.mcp:
-        yield _problem(findings, ("expose", "mcp"), "`expose.mcp`")
 
 
 def unsupported_steps(steps: list[Placed], findings: Findings) -> Iterator[Problem]:
