@@ -31,29 +31,6 @@ counted by us and a false timeout does not overlap two attempts."""
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
-    """An activity to schedule for a step."""
-
-    node: Node
-    path: str
-    type: str
-    args: list[Json]
-    late: list[dict[str, Json]] = field(default_factory=list)
-    task_queue: str | None = None
-    retry: Retry | None = None
-    generation: int = 1
-    cache: dict[str, Json] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What a step gave: its output, and fields that stand beside it in the record."""
-
-    output: Json = None
-    extra: dict[str, Json] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
 class Plan:
     """What is the same each time a step is scheduled: worked out once per process, kept with the program."""
 
@@ -68,17 +45,39 @@ Plans = dict[tuple[str, str, str | None], Plan]
 """By step id, activity type and task queue."""
 
 
+@dataclass(frozen=True, slots=True)
+class Call:
+    """An activity to schedule for a step."""
+
+    node: Node
+    path: str
+    type: str
+    args: list[Json]
+    late: list[dict[str, Json]] = field(default_factory=list)
+    task_queue: str | None = None
+    retry: Retry | None = None
+    generation: int = 1
+    cache: dict[str, Json] | None = None
+    plans: Plans = field(default_factory=dict)
+    """Of the program that the node belongs to: computed steps of two runs may share an id."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a step gave: its output, and fields that stand beside it in the record."""
+
+    output: Json = None
+    extra: dict[str, Json] = field(default_factory=dict)
+
+
 class Activities:
     """Schedules the activities of one run."""
 
-    def __init__(
-        self, *, version: str, root: str, task_queue: str | None, budget: Budget, plans: Plans, largest: int
-    ) -> None:
+    def __init__(self, *, version: str, root: str, task_queue: str | None, budget: Budget, largest: int) -> None:
         self._version = version
         self._root = root
         self._task_queue = task_queue
         self._budget = budget
-        self._plans = plans
         self._largest = largest
         """Bytes the arguments of one activity may have."""
 
@@ -163,9 +162,9 @@ class Activities:
 
     def _plan(self, call: Call) -> Plan:
         key = (call.node.id, call.type, call.task_queue)
-        plan = self._plans.get(key)
+        plan = call.plans.get(key)
         if plan is None:
-            plan = self._plans[key] = _planned(call, self._version, self._task_queue)
+            plan = call.plans[key] = _planned(call, self._version, self._task_queue)
         return plan
 
 

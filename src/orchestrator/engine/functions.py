@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from orchestrator.engine.activities import Call, is_foreign
+from orchestrator.engine.activities import Call, Plans, is_foreign
 from orchestrator.engine.failures import StepFailed, error_record, told
 from orchestrator.expressions import Rendered
 from orchestrator.spec.definition import Json, Node
@@ -11,7 +11,9 @@ LONGEST_NAME = 500
 """Bytes; Temporal takes 1,000 at most, and a run that asks for more sticks."""
 
 
-def function_call(node: Node, path: str, rendered: Rendered, generation: int, cache: dict[str, Json] | None) -> Call:
+def function_call(
+    node: Node, path: str, rendered: Rendered, generation: int, cache: dict[str, Json] | None, plans: Plans
+) -> Call:
     """What to schedule. Raises StepFailed ``invalid_config`` for what templates gave and no call can carry."""
     config = rendered.value
     handler = _name(config["handler"], "handler", node, path)
@@ -27,7 +29,7 @@ def function_call(node: Node, path: str, rendered: Rendered, generation: int, ca
     if "params" in config:
         args = [config["params"]]
     late = [_shift(place) for place in rendered.late]
-    return Call(node, path, handler, list(args), late, queue, node.retry, generation, cache)
+    return Call(node, path, handler, list(args), late, queue, node.retry, generation, cache, plans)
 
 
 def _name(given: Json, key: str, node: Node, path: str) -> str:

@@ -223,11 +223,12 @@ class Interpreter:
         rendered = self.render(code.config, node, frame)
         cache = None if code.cache is None else self._cache(node, code.cache, frame)
         generation = self.run.journal.generation(path)
+        plans = self.program.plans
         if node.type == "function":
-            call = function_call(node, path, rendered, generation, cache)
+            call = function_call(node, path, rendered, generation, cache, plans)
         else:
             late = [place | {"path": [0, *place["path"]]} for place in rendered.late]
-            call = Call(node, path, node.type, [rendered.value], late, None, node.retry, generation, cache)
+            call = Call(node, path, node.type, [rendered.value], late, None, node.retry, generation, cache, plans)
         if node.durability == "express":
             return await self.run.activities.run_express(call)
         return await self.run.activities.run(call)

@@ -130,7 +130,6 @@ class FlowWorkflow:
             root=root,
             task_queue=envelope.definition.task_queue,
             budget=self._budget,
-            plans=program.plans,
             largest=envelope.largest_payload,
         )
         run = Run(

@@ -44,6 +44,7 @@ class _Task:
 
     def __init__(self, walk: Walk, node: Node, path: str, config: dict[str, Json]) -> None:
         self._run = walk.run
+        self._plans = walk.program.plans
         self._node = node
         self._path = path
         self._config = config
@@ -107,7 +108,7 @@ class _Task:
 
     def _call(self, path: str, kind: str, args: list[Json]) -> Call:
         bookkeeping = replace(self._node, timeout=Timeout(attempt=30.0), output_schema=None, task_queue=None)
-        return Call(bookkeeping, path, kind, args, retry=PERSISTENT)
+        return Call(bookkeeping, path, kind, args, retry=PERSISTENT, plans=self._plans)
 
     def _conclude(self, decision: Decision) -> Outcome:
         chosen = decision["decision"]
