@@ -62,6 +62,8 @@ class Settings:
     """``ANTHROPIC_API_KEY``."""
     anthropic_base_url: str | None = None
     """``ANTHROPIC_BASE_URL``."""
+    claude_silence: float = 180.0
+    """Seconds without a byte from Claude after which a call is given up."""
     env: Mapping[str, str] = field(default_factory=dict)
     """``ORCHESTRATOR_ENV_<NAME>``: values of flows' ``env``."""
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -133,6 +135,13 @@ def _count(text: str) -> int:
     return count
 
 
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not 0 < seconds < float("inf"):
+        raise ValueError("write a number of seconds, more than 0")
+    return seconds
+
+
 def _flag(text: str) -> bool:
     words = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
     if text.lower() not in words:
@@ -178,5 +187,6 @@ READERS: Mapping[str, Callable[[str], object]] = {
     "allow_private_network": _flag,
     "file_roots": _paths,
     "cpu_processes": _count,
+    "claude_silence": _seconds,
     "log_level": str,
 }

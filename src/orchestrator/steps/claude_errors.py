@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import anthropic
+import httpx2
 
 from orchestrator.errors import StepError, TerminalError
 from orchestrator.steps.retry_after import retry_after
@@ -20,7 +21,7 @@ _HINTS = {
     413: "send less text",
 }
 
-SDK_ERRORS = (anthropic.AnthropicError, json.JSONDecodeError, TypeError, ValueError)
+SDK_ERRORS = (anthropic.AnthropicError, httpx2.HTTPError, json.JSONDecodeError, TypeError, ValueError)
 """Everything a call of the SDK is known to raise."""
 
 
@@ -28,8 +29,11 @@ def step_error(error: Exception) -> StepError:
     """The step error for an exception of ``SDK_ERRORS``: TerminalError where trying again cannot help."""
     if isinstance(error, anthropic.APIStatusError):
         return _status_error(error)
-    if isinstance(error, anthropic.APITimeoutError):
-        return StepError("timeout", "Claude did not answer in time")
+    if isinstance(error, anthropic.APITimeoutError | httpx2.TimeoutException):
+        return StepError("timeout", "nothing was heard from Claude for longer than ORCHESTRATOR_CLAUDE_SILENCE allows")
+    if isinstance(error, httpx2.HTTPError):
+        # Inside a stream the SDK lets the HTTP library's own errors through.
+        return StepError("network_error", f"the connection to Claude broke: {error or type(error).__name__}")
     if isinstance(error, anthropic.APIConnectionError):
         cause = error.__cause__ or error
         return StepError("network_error", f"the Claude API cannot be reached: {cause or type(cause).__name__}")

@@ -64,6 +64,7 @@ async def test_without_a_schema_the_output_is_the_text(claude: ClaudeStandIn, as
         "model": "claude-sonnet-5-5",
         "max_tokens": 4096,
         "messages": [{"role": "user", "content": "Hi"}],
+        "stream": True,
     }
     assert claude.requests[0].headers["authorization"] == "Bearer sk-test-key"
     assert ask.usage == {
@@ -98,6 +99,7 @@ async def test_every_setting_reaches_the_api(claude: ClaudeStandIn, ask: Ask) ->
         "thinking": {"type": "adaptive"},
         "cache_control": {"type": "ephemeral", "ttl": "1h"},
         "stop_sequences": ["END"],
+        "stream": True,
     }
 
 
@@ -300,7 +302,7 @@ async def test_a_budget_caps_the_answer(claude: ClaudeStandIn, ask: Ask) -> None
     await ask({"prompt": "x" * 400, "budget": {"max_cost": 0.001}})
     assert [request.body["max_tokens"] for request in claude.requests] == [50, 80]
     claude.add(Reply.truncated("half"))
-    with pytest.raises(TerminalError, match="raise 'budget'") as caught:
+    with pytest.raises(TerminalError, match="budget") as caught:
         await ask({"prompt": "x" * 400, "budget": {"max_tokens": 150}})
     assert caught.value.type == "budget_exceeded"
 

@@ -1,0 +1,113 @@
+"""What calls of Claude have consumed, and what a budget leaves for the next one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from anthropic import AsyncAnthropic
+from anthropic.types import Message, Usage
+
+from orchestrator.errors import TerminalError
+from orchestrator.steps.claude_errors import SDK_ERRORS, step_error
+from orchestrator.steps.context import StepContext
+from orchestrator.steps.pricing import UNPRICED, Tokens, cost_of, price_of
+
+Json = Any
+
+_UNCOUNTED = ("max_tokens", "stop_sequences", "metadata", "service_tier", "inference_geo", "speed")
+"""Members of a request that the counting of its tokens does not take."""
+
+
+def add_usage(context: StepContext, request: dict[str, Json], message: Message) -> None:
+    """Add what one answer consumed to ``context.usage``: tokens by class, calls, the model that answered, and the cost
+    in dollars, ``unpriced`` once a part of it has no known price."""
+    usage: Usage | None = getattr(message, "usage", None)
+    tokens = _tokens(usage, request)
+    model = message.model or str(request["model"])
+    cost = None if usage is None else cost_of(model, tokens, context.project.prices)
+    total = context.usage
+    counts = {
+        "input_tokens": tokens.input,
+        "output_tokens": tokens.output,
+        "cache_creation_input_tokens": tokens.cache_write + tokens.cache_write_1h,
+        "cache_read_input_tokens": tokens.cache_read,
+        "calls": 1,
+    }
+    for name, count in counts.items():
+        total[name] = total.get(name, 0) + count
+    total["model"] = model
+    known = total.get("cost", 0.0)
+    total["cost"] = UNPRICED if cost is None or known == UNPRICED else round(known + cost, 9)
+
+
+def spent_tokens(usage: dict[str, Json]) -> int:
+    """All tokens of a usage, in and out."""
+    names = ("input_tokens", "output_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
+    return sum(int(usage.get(name) or 0) for name in names)
+
+
+async def answer_limit(
+    sdk: AsyncAnthropic, request: dict[str, Json], context: StepContext, *, tokens: int | None, cost: float | None
+) -> int:
+    """How many tokens the answer to ``request`` may have when so many tokens and dollars are left: its ``max_tokens``
+    or fewer. The prompt is counted by the API, unless nothing is limited.
+
+    Raises TerminalError ``budget_exceeded`` where the prompt alone is too much and ``unpriced`` where money is limited
+    and the model's price unknown; StepError where counting fails.
+    """
+    limit = int(request["max_tokens"])
+    if tokens is None and cost is None:
+        return limit
+    counted = {name: value for name, value in request.items() if name not in _UNCOUNTED}
+    try:
+        prompt = (await sdk.messages.count_tokens(**counted)).input_tokens
+    except SDK_ERRORS as error:
+        raise step_error(error) from error
+    if tokens is not None:
+        limit = min(limit, tokens - prompt)
+    if cost is not None:
+        limit = min(limit, _affordable(request, prompt, cost, context))
+    if limit < 1:
+        raise TerminalError(
+            "budget_exceeded",
+            f"the budget does not cover a prompt of {prompt} tokens: raise it or send less",
+            data={
+                "prompt_tokens": prompt,
+                "spent_tokens": spent_tokens(context.usage),
+                "spent_cost": context.usage.get("cost", 0.0),
+            },
+        )
+    return limit
+
+
+def _affordable(request: dict[str, Json], prompt: int, left: float, context: StepContext) -> int:
+    """Tokens of an answer that ``left`` dollars pay for, the prompt taken at its dearest class."""
+    model = str(request["model"])
+    price = price_of(model, prompt, context.project.prices)
+    if price is None:
+        raise TerminalError(
+            UNPRICED, f"a limit on cost needs a price for '{model}': add it under prices in orchestrator.yaml"
+        )
+    rates = [price.input]
+    if request.get("cache_control"):
+        rates += [rate for rate in (price.cache_write, price.cache_write_1h) if rate is not None]
+    after_prompt = left * 1_000_000 - prompt * max(rates)
+    if price.output:
+        return int(after_prompt / price.output)
+    return int(request["max_tokens"]) if after_prompt >= 0 else 0
+
+
+def _tokens(usage: Usage | None, request: dict[str, Json]) -> Tokens:
+    if usage is None:
+        return Tokens()
+    hour = usage.cache_creation.ephemeral_1h_input_tokens if usage.cache_creation is not None else 0
+    written = usage.cache_creation_input_tokens or 0
+    if usage.cache_creation is None and (request.get("cache_control") or {}).get("ttl") == "1h":
+        hour = written
+    return Tokens(
+        input=usage.input_tokens or 0,
+        output=usage.output_tokens or 0,
+        cache_write=max(0, written - hour),
+        cache_write_1h=hour,
+        cache_read=usage.cache_read_input_tokens or 0,
+    )
