@@ -4,6 +4,7 @@ the environment."""
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +12,8 @@ from pathlib import Path
 from orchestrator.errors import SettingsInvalid
 
 PREFIX = "ORCHESTRATOR_"
+_HOST = re.compile(r"[a-z0-9._-]+|[0-9a-f:]+")
+"""A name, or an address without brackets."""
 LARGEST_INLINE = 1_900_000
 """Bytes of one value that Temporal itself carries: it refuses more than 2 MB."""
 
@@ -27,6 +30,8 @@ class Settings:
     port: int = 8000
     public_url: str = ""
     """How others reach the gateway; empty: ``http://host:port``."""
+    allowed_hosts: tuple[str, ...] = ()
+    """Names by which ``/mcp`` may be reached besides localhost, ``host`` and that of ``public_url``, comma separated."""
     store_url: str = ""
     """SQLAlchemy URL without a driver: ``sqlite:///…`` or ``postgresql://…``; empty: SQLite in ``state_dir``."""
     temporal_address: str = ""
@@ -168,12 +173,21 @@ def _origins(text: str) -> tuple[str, ...]:
     return origins
 
 
+def _hosts(text: str) -> tuple[str, ...]:
+    hosts = tuple(part.strip().lower() for part in text.split(",") if part.strip())
+    for host in hosts:
+        if not _HOST.fullmatch(host):
+            raise ValueError(f"{host!r} is no host name; write for example flows.example.com, without scheme and port")
+    return hosts
+
+
 READERS: Mapping[str, Callable[[str], object]] = {
     "project_dir": Path,
     "state_dir": Path,
     "host": str,
     "port": _port,
     "public_url": str,
+    "allowed_hosts": _hosts,
     "store_url": str,
     "temporal_port": _port,
     "temporal_ui_port": _port,

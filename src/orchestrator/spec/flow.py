@@ -8,13 +8,15 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, SerializeAsAny, WithJsonSchema
 
 from orchestrator.spec.base import Spec
-from orchestrator.spec.step import Defaults, Name, PositiveDuration, RetryField, Step, Steps
+from orchestrator.spec.step import Defaults, FixedDuration, Name, PositiveDuration, RetryField, Step, Steps
 from orchestrator.spec.triggers import Trigger
 
 Json = Any
 
 _FLOW_ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
 _VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z._+-]{0,63}")
+LONGEST_WAIT = 600.0
+"""Seconds a tool call may wait for a run."""
 _ALERT_PART = re.compile(r"\s*[A-Za-z_][\w.]*\s*(?:<=|>=|==|!=|<|>)\s*(?:\d+(?:\.\d+)?)(?:ms|s|m|h|d|w|%)?\s*")
 
 
@@ -81,10 +83,37 @@ class Monitoring(Spec):
     alerts: list[Alert] = Field(default=[])
 
 
+def _tool_wait(value: float) -> float:
+    if value > LONGEST_WAIT:
+        raise ValueError(f"a tool call waits at most {LONGEST_WAIT:g}s; whoever called asks on with `get_run`")
+    return value
+
+
+class ExposedTool(Spec):
+    """How a flow is offered as an MCP tool."""
+
+    wait: Annotated[FixedDuration, AfterValidator(_tool_wait)] = Field(
+        25.0, description="How long a call waits for the run's output; 0s answers as soon as the run is started."
+    )
+    name: str | None = Field(
+        None, pattern=r"^[a-zA-Z0-9_-]{1,64}$", description="Of the tool; without it the flow's id, `.` written as `_`."
+    )
+    description: str | None = Field(
+        None, min_length=1, max_length=2000, description="What the tool does; without it the flow's own description."
+    )
+
+
 class Expose(Spec):
     """Doors beyond the usual ones."""
 
-    mcp: bool = False
+    mcp: bool | ExposedTool = Field(False, description="Offer the flow as a tool of the MCP server.")
+
+    @property
+    def tool(self) -> ExposedTool | None:
+        """How the flow is offered over MCP; None where it is not."""
+        if isinstance(self.mcp, bool):
+            return ExposedTool() if self.mcp else None
+        return self.mcp
 
 
 Catalogue = dict[str, dict[str, Any]]

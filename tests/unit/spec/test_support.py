@@ -47,7 +47,6 @@ def test_steps_that_cannot_run_yet_load_and_are_listed(load: Any, step: str, wha
         ("triggers: [{type: webhook, path: /x, if: trigger.body.a}]", "`if` of a trigger"),
         ("triggers: [{type: webhook, path: /x, respond: {status: 204}}]", "a fixed `respond`"),
         ("concurrency: {limit: 1}", "`concurrency`"),
-        ("expose: {mcp: true}", "`expose.mcp`"),
     ],
 )
 def test_parts_of_the_flow_that_cannot_run_yet_are_listed(load: Any, top: str, what: str) -> None:
