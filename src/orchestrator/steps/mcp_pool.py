@@ -10,6 +10,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import os
+import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -20,7 +22,7 @@ from typing import IO, Any, TypeVar
 
 import httpx2
 from mcp import Client, MCPError, StdioServerParameters
-from mcp.client.stdio import stdio_client
+from mcp.client.stdio import get_default_environment, stdio_client
 from mcp.client.streamable_http import streamable_http_client
 from mcp_types import CONNECTION_CLOSED, Tool
 
@@ -219,7 +221,7 @@ class Connection:
         parameters = StdioServerParameters(
             command=server.command or "",
             args=server.args,
-            env=server.env,
+            env=_beside_us() | server.env,
             cwd=self._root / server.cwd if server.cwd else self._root,
             encoding_error_handler="replace",
         )
@@ -267,6 +269,13 @@ def leaf(error: BaseException | None) -> BaseException | None:
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return error
+
+
+def _beside_us() -> dict[str, str]:
+    """Commands are found beside the worker's Python first: ``python`` is the one with the project's packages, whether
+    or not its environment was activated."""
+    found = [str(Path(sys.executable).parent), get_default_environment().get("PATH", os.defpath)]
+    return {"PATH": os.pathsep.join(found)}
 
 
 async def _plain(use: Callable[[Client], Awaitable[T]], client: Client) -> T:
