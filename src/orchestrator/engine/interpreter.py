@@ -14,8 +14,10 @@ from temporalio.exceptions import is_cancelled_exception
 from orchestrator.engine.activities import Call, Outcome
 from orchestrator.engine.clock import now_text
 from orchestrator.engine.constructs import control, recover, repeat, saga, subflow, waiting
+from orchestrator.engine.constructs.agent import agent
 from orchestrator.engine.constructs.computed import run_steps
 from orchestrator.engine.constructs.control import HANDLERS, Construct
+from orchestrator.engine.constructs.elicitation import call_answering
 from orchestrator.engine.constructs.graph import BLOCKED, members
 from orchestrator.engine.constructs.parallel import parallel, resume_losers
 from orchestrator.engine.constructs.slices import for_each
@@ -42,6 +44,7 @@ CONSTRUCTS: dict[str, Construct] = {
     "wait": waiting.wait,
     "wait-for-event": waiting.wait_for_event,
     "human-task": human_task,
+    "agent": agent,
     "flow": subflow.flow,
     "run-steps": run_steps,
     "set": control.set_vars,
@@ -199,10 +202,12 @@ class Interpreter:
 
     async def _carry_out(self, node: Node, frame: Frame, path: str) -> Outcome:
         """A control step or a person's task under its own ``timeout``; other act steps' timeouts are their
-        activity's."""
+        activities'."""
         construct = CONSTRUCTS.get(node.type)
         if construct is None:
             return await self._act(node, frame, path)
+        if node.type == "agent":
+            return await construct(self, node, frame, path)
         limit = node.timeout.total if node.timeout.attempt is None else node.timeout.attempt
         if limit is None:
             return await construct(self, node, frame, path)
@@ -231,6 +236,8 @@ class Interpreter:
             call = Call(node, path, node.type, [rendered.value], late, None, node.retry, generation, cache, plans)
         if node.durability == "express":
             return await self.run.activities.run_express(call)
+        if node.type == "mcp" and rendered.value.get("elicit"):
+            return await call_answering(self, node, frame, call)
         return await self.run.activities.run(call)
 
     def _cache(self, node: Node, key: CompiledValue, frame: Frame) -> dict[str, Json]:

@@ -134,7 +134,11 @@ class _Attempt(ActivityInboundInterceptor):
         hit = await cached_output(call, context)
         if hit is not None:
             return _encoded(call, context, {"output": hit.output, "attempts": context.attempt, "cached": True})
-        output = _checked(call, context, await self._run(input, call, context))
+        returned = await self._run(input, call, context)
+        if context.asked is not None:
+            asked = context.secrets.mask(context.asked)
+            return _encoded(call, context, {"output": None, "attempts": context.attempt, "asked": asked})
+        output = _checked(call, context, returned)
         result = {"output": output, "attempts": context.attempt}
         if context.usage:
             result["usage"] = context.usage

@@ -22,7 +22,7 @@ SPLIT_ABOVE = 1_000
 SLICE = 500
 MOST_CHILDREN = 50
 
-_TIED = frozenset({"set", "return", "human-task", "wait-for-event", "run-steps", "flow"})
+_TIED = frozenset({"set", "return", "human-task", "agent", "wait-for-event", "run-steps", "flow"})
 """Steps that belong to the run itself: its vars, its end, its messages."""
 
 
