@@ -32,12 +32,13 @@ def five_steps() -> str:
     return "\n".join([*lines, f'output: "{{{{ {source} }}}}"', ""])
 
 
-def webhook(echo_port: int) -> str:
+def webhook(echo_port: int, name: str = "webhook-five", defaults: str = "{}") -> str:
     """Webhook, five HTTP steps, a condition, a transform, synchronous answer."""
     lines = [
-        "id: webhook-five",
+        f"id: {name}",
+        f"defaults: {defaults}",
         "triggers:",
-        "  - {type: webhook, path: /webhook-five, respond: result}",
+        f"  - {{type: webhook, path: /{name}, respond: result}}",
         "inputs:",
         "  start: integer",
         "steps:",
@@ -132,6 +133,8 @@ def write_project(folder: Path, echo_port: int) -> None:
     (folder / "activities").mkdir()
     (folder / "workflows" / "five-steps.yaml").write_text(five_steps())
     (folder / "workflows" / "webhook-five.yaml").write_text(webhook(echo_port))
+    express = webhook(echo_port, "webhook-express", "{durability: express, timeout: {attempt: 5s}}")
+    (folder / "workflows" / "webhook-express.yaml").write_text(express)
     (folder / "workflows" / "count-up.yaml").write_text(count_up())
     for concurrency in CONCURRENCIES:
         (folder / "workflows" / f"each-{concurrency}.yaml").write_text(each(concurrency))

@@ -63,6 +63,24 @@ class WebhookFive:
         return {"total": count, "size": "big" if count > 3 else "small"}
 
 
+@workflow.defn(name="WebhookExpress")
+class WebhookExpress:
+    """The same with local activities: recorded when the workflow task closes, not one by one."""
+
+    @workflow.run
+    async def run(self, body: dict[str, Any]) -> dict[str, Any]:
+        count = body["start"]
+        for step in STEPS:
+            answer: dict[str, Any] = await workflow.execute_local_activity(
+                "post",
+                args=[f"/{step}", {"count": count + 1, "name": f"step {step}"}],
+                start_to_close_timeout=timedelta(seconds=5),
+                result_type=dict,
+            )
+            count = answer["body"]["count"]
+        return {"total": count, "size": "big" if count > 3 else "small"}
+
+
 @workflow.defn(name="CountUp")
 class CountUp:
     """A loop that continues as new where Temporal suggests it or its history has 5,000 events, as ours does."""
@@ -97,7 +115,7 @@ def worker(client: Client, echo_port: int) -> Worker:
     return Worker(
         client,
         task_queue=QUEUE,
-        workflows=[FiveSteps, WebhookFive, CountUp, Each],
+        workflows=[FiveSteps, WebhookFive, WebhookExpress, CountUp, Each],
         activities=[take_note, Http(echo_port).post],
         workflow_runner=UnsandboxedWorkflowRunner(),
         max_cached_workflows=2_000,
@@ -105,7 +123,7 @@ def worker(client: Client, echo_port: int) -> Worker:
 
 
 def web(client: Client) -> FastAPI:
-    """The bare handler: start the workflow, wait, answer."""
+    """The bare handlers: start the workflow, wait, answer."""
     app = FastAPI()
 
     @app.post("/webhook-five")
@@ -114,6 +132,17 @@ def web(client: Client) -> FastAPI:
             WebhookFive.run,
             body,
             id=f"webhook-five-{uuid.uuid4()}",
+            task_queue=QUEUE,
+            request_eager_start=True,
+        )
+        return result
+
+    @app.post("/webhook-express")
+    async def webhook_express(body: dict[str, Any]) -> dict[str, Any]:
+        result: dict[str, Any] = await client.execute_workflow(
+            WebhookExpress.run,
+            body,
+            id=f"webhook-express-{uuid.uuid4()}",
             task_queue=QUEUE,
             request_eager_start=True,
         )

@@ -25,18 +25,18 @@ class Row:
     case: str = ""
 
 
-def table(title: str, rows: list[Row]) -> str:
-    """Medians over the rounds as Markdown; where a hand-written variant was measured beside, the median of the
+def table(title: str, rows: list[Row], base: str = BASE) -> str:
+    """Medians over the rounds as Markdown; where the variant ``base`` was measured beside, the median of the
     ratios of each round, for a single median hides what a busy machine does to one of the two."""
     names = list(rows[0].figures)
     lines = [f"### {title}", "", "| " + " | ".join(["", *names]) + " |", "|---" * (len(names) + 1) + "|"]
     for case in dict.fromkeys(row.case for row in rows):
         variants = list(dict.fromkeys(row.variant for row in rows if row.case == case))
-        for variant in sorted(variants, key=lambda name: name != BASE):
+        for variant in sorted(variants, key=lambda name: name != base):
             cells = [_number(middle(_column(rows, case, variant, name))) for name in names]
             lines.append("| " + " | ".join([" ".join(filter(None, [variant, case])), *cells]) + " |")
-        if BASE in variants and len(variants) > 1:
-            lines += [_ratios(rows, case, variant, names) for variant in variants if variant != BASE]
+        if base in variants and len(variants) > 1:
+            lines += [_ratios(rows, case, variant, base, names) for variant in variants if variant != base]
     return "\n".join([*lines, ""])
 
 
@@ -45,14 +45,14 @@ def _column(rows: list[Row], case: str, variant: str, name: str) -> list[float]:
     return [row.figures[name] for row in sorted(found, key=lambda row: row.round)]
 
 
-def _ratios(rows: list[Row], case: str, variant: str, names: list[str]) -> str:
+def _ratios(rows: list[Row], case: str, variant: str, base: str, names: list[str]) -> str:
     cells = []
     for name in names:
-        pairs = zip(_column(rows, case, variant, name), _column(rows, case, BASE, name), strict=True)
-        ratios = [ours / base for ours, base in pairs if base]
+        pairs = zip(_column(rows, case, variant, name), _column(rows, case, base, name), strict=True)
+        ratios = [ours / theirs for ours, theirs in pairs if theirs]
         spread = f" ({min(ratios):.2f}–{max(ratios):.2f})" if len(ratios) > 1 else ""
         cells.append(f"{middle(ratios):.2f}×{spread}")
-    return "| " + " | ".join([f"**{variant} / {BASE}**", *cells]) + " |"
+    return "| " + " | ".join([f"**{variant} / {base}**", *cells]) + " |"
 
 
 def _number(value: float) -> str:

@@ -53,8 +53,7 @@ def cpu_seconds(pid: int) -> float:
 @contextlib.asynccontextmanager
 async def open_bench() -> AsyncIterator[Bench]:
     """Temporal as ``up`` runs it, an empty store, an echo server, a project folder; all gone when left."""
-    async with _module("benchmarks.echo") as (_, line):
-        echo_port = int(line)
+    async with open_echo() as echo_port:
         with tempfile.TemporaryDirectory(prefix="orchestrator-bench-") as name:
             folder = Path(name)
             write_project(folder, echo_port)
@@ -64,18 +63,25 @@ async def open_bench() -> AsyncIterator[Bench]:
 
 
 @contextlib.asynccontextmanager
+async def open_echo() -> AsyncIterator[int]:
+    """The echo server; gives its port."""
+    async with open_module("benchmarks.echo") as (_, line):
+        yield int(line)
+
+
+@contextlib.asynccontextmanager
 async def open_host(kind: str, bench: Bench) -> AsyncIterator[Host]:
     """A host process of ``kind`` (see ``host``) on these servers."""
     given = ["--address", bench.address, "--folder", str(bench.folder), "--echo-port", str(bench.echo_port)]
-    async with _module("benchmarks.host", kind, *given) as (pid, line):
+    async with open_module("benchmarks.host", kind, *given) as (pid, line):
         yield Host(pid, json.loads(line)["port"])
 
 
 @contextlib.asynccontextmanager
-async def _module(*command: str) -> AsyncIterator[tuple[int, str]]:
+async def open_module(*command: str, python: str | Path = sys.executable) -> AsyncIterator[tuple[int, str]]:
     """Runs ``python -m …``; gives its pid and the first line it printed."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", *command, stdout=asyncio.subprocess.PIPE, preexec_fn=die_with_parent()
+        python, "-m", *command, stdout=asyncio.subprocess.PIPE, preexec_fn=die_with_parent()
     )
     assert process.stdout is not None
     try:
@@ -93,13 +99,21 @@ async def _module(*command: str) -> AsyncIterator[tuple[int, str]]:
             await process.wait()
 
 
+def children_of(pid: int) -> list[int]:
+    """The processes that this one has started and that still are (Linux)."""
+    found = []
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError, IndexError):
+            if int(status.read_text().rpartition(")")[2].split()[1]) == pid:
+                found.append(int(status.parent.name))
+    return found
+
+
 def _listener(address: str) -> int:
     """The pid of our child that listens on the address: the server does not tell its own."""
     port = address.rpartition(":")[2]
-    for status in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError, IndexError):
-            if int(status.read_text().rpartition(")")[2].split()[1]) != os.getpid():
-                continue
-            if f"--port={port}" in (status.parent / "cmdline").read_text():
-                return int(status.parent.name)
+    for child in children_of(os.getpid()):
+        with contextlib.suppress(OSError):
+            if f"--port={port}" in Path(f"/proc/{child}/cmdline").read_text():
+                return child
     raise RuntimeError(f"no child of this process listens on port {port}")
