@@ -6,7 +6,6 @@ serves."""
 from __future__ import annotations
 
 import argparse
-import asyncio
 import contextlib
 import json
 import socket
