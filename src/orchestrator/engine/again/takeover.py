@@ -9,11 +9,13 @@ from dataclasses import dataclass
 from pydantic import ValidationError
 
 from orchestrator.engine.again import reopening
+from orchestrator.spec.call import AGENT_TURN
 from orchestrator.spec.definition import Definition, Json, Node, definition_from_json
 from orchestrator.spec.places import HANDLERS, LOOPS, Around, Place, content_hash_of, is_inside, locate, own_hash_of
 
 Record = dict[str, Json]
 
+_KEPT_OF_AGENT = ("type", "name", "started_at", "attempts", "usage", "turns")
 _CUT = re.compile(r"[/\[#]")
 _FLOW_HANDLERS = ("#fallback/", "#finally/")
 
@@ -153,7 +155,9 @@ class Takeover:
             self._begin_again(node, path)
 
     def _begin_again(self, node: Node, path: str) -> None:
-        if self._is_leaf(path) and node.type != "run-steps":
+        if node.type == "agent" and self._records[path]["status"] != "completed":
+            self._resume_agent(path)
+        elif self._is_leaf(path) and node.type != "run-steps":
             state = self._states.get(path, {})
             self.drop(path)
             if state.get("taken"):
@@ -161,6 +165,20 @@ class Takeover:
                 self._states[path] = reopening.fresh(state)
         else:
             self._reopen(node, path)
+
+    def _resume_agent(self, path: str) -> None:
+        """An agent goes on in its conversation: what a tool gave, also that it failed, was or will be told to it."""
+        for child in list(self._children.get(path, ())):
+            record = self._records[child]
+            over = record["status"] in ("completed", "failed")
+            if record["type"] == "agent" and not over:
+                self._resume_agent(child)
+            elif not over or (record["type"] == AGENT_TURN and record["status"] == "failed"):
+                self.drop(child, told=False)
+        record = self._records[path]
+        self._again[path] = None
+        self._records[path] = {key: record[key] for key in _KEPT_OF_AGENT if key in record} | {"status": "running"}
+        self._states[path] = reopening.fresh(self._states.get(path, {}))
 
     def _reopen(self, node: Node, path: str) -> None:
         """Let a step that holds others go on."""
