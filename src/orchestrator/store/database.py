@@ -9,10 +9,12 @@ from orchestrator.store.connection import Database
 from orchestrator.store.deliveries import Deliveries
 from orchestrator.store.flows import Flows
 from orchestrator.store.tasks import Tasks
+from orchestrator.store.transcripts import Transcripts
 
 
 class Store:
-    """Flows, tasks, deliveries and cached outputs in one database. Safe to share between tasks of one event loop."""
+    """Flows, tasks, deliveries, cached outputs and transcripts in one database. Safe to share between tasks of one
+    event loop."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -20,6 +22,7 @@ class Store:
         self.tasks = Tasks(database)
         self.deliveries = Deliveries(database)
         self.cache = Cache(database)
+        self.transcripts = Transcripts(database)
 
     @classmethod
     async def open(cls, url: str) -> Store:

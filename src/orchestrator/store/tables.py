@@ -136,3 +136,21 @@ cached = Table(
     Column("expires_at", Instant),
     Index("cached_output_by_expiry", "expires_at"),
 )
+
+transcripts = Table(
+    "transcript",
+    metadata,
+    # SHA-256 of root, path and generation: a path may be longer than an index takes.
+    Column("id", String(64), nullable=False),
+    Column("position", Integer, nullable=False),
+    Column("root", Text, nullable=False),
+    Column("path", Text, nullable=False),
+    Column("generation", Integer, nullable=False),
+    Column("role", String(20), nullable=False),
+    Column("created_at", Instant, nullable=False),
+    # JSON as text, as in cached_output. The large one last: what comes before it is read without it.
+    Column("about", Text, nullable=False),
+    Column("content", Text, nullable=False),
+    PrimaryKeyConstraint("id", "position"),
+    Index("transcript_by_root", "root", "created_at"),
+)
