@@ -31,7 +31,8 @@ class Settings:
     public_url: str = ""
     """How others reach the gateway; empty: ``http://host:port``."""
     allowed_hosts: tuple[str, ...] = ()
-    """Names by which ``/mcp`` may be reached besides localhost, ``host`` and that of ``public_url``, comma separated."""
+    """Names by which ``/mcp`` may be reached besides localhost, ``host`` and that of ``public_url``, comma
+    separated."""
     store_url: str = ""
     """SQLAlchemy URL without a driver: ``sqlite:///…`` or ``postgresql://…``; empty: SQLite in ``state_dir``."""
     temporal_address: str = ""
