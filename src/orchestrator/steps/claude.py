@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,9 +9,8 @@ from anthropic import AsyncAnthropic
 
 from orchestrator.errors import StepError, TerminalError
 from orchestrator.spec.acts.claude import ClaudeConfig
-from orchestrator.spec.inputs import check_json
 from orchestrator.steps.claude_call import as_turn, check_end, connect, resolve_model, send, text_of
-from orchestrator.steps.claude_schema import api_schema
+from orchestrator.steps.claude_schema import AnswerMismatch, api_schema, read_answer, told_schema
 from orchestrator.steps.claude_spending import answer_limit, spent_tokens
 from orchestrator.steps.context import StepContext
 
@@ -24,11 +21,6 @@ CONFIG = ClaudeConfig
 
 _PAUSES = 8
 """How often a paused turn is continued."""
-_FENCE = re.compile(r"\A\s*```(?:json)?\s*(.*?)\s*```\s*\Z", re.DOTALL)
-
-
-class _Repairable(Exception):
-    """The answer does not match the schema; the text says how."""
 
 
 async def run(config: ClaudeConfig, context: StepContext) -> Json:
@@ -44,13 +36,13 @@ async def run(config: ClaudeConfig, context: StepContext) -> Json:
     if context.output_schema is None:
         return {"text": text}
     try:
-        return _parsed(text, context.output_schema)
-    except _Repairable as problem:
+        return read_answer(text, context.output_schema)
+    except AnswerMismatch as problem:
         call.correct(text, str(problem))
     text = await call.ask()
     try:
-        return _parsed(text, context.output_schema)
-    except _Repairable as problem:
+        return read_answer(text, context.output_schema)
+    except AnswerMismatch as problem:
         raise StepError(
             "invalid_output",
             f"Claude's answer does not match output_schema, also after a correction: {problem}",
@@ -113,8 +105,7 @@ class _Call:
             if held is not None:
                 output["format"] = {"type": "json_schema", "schema": held}
             else:
-                told = json.dumps(schema, ensure_ascii=False)
-                told = f"Answer with JSON alone, valid for this JSON Schema:\n{told}"
+                told = told_schema(schema)
                 system = f"{system}\n\n{told}" if system else told
         if config.effort is not None:
             output["effort"] = config.effort
@@ -144,17 +135,3 @@ def _cache_control(cache: bool | str) -> dict[str, str] | None:
     if cache is False:
         return None
     return {"type": "ephemeral"} | ({"ttl": cache} if isinstance(cache, str) else {})
-
-
-def _parsed(text: str, schema: dict[str, Json]) -> Json:
-    """The JSON value in ``text``. Raises _Repairable when it is not JSON or does not match."""
-    fenced = _FENCE.match(text)
-    try:
-        value = json.loads(fenced.group(1) if fenced else text)
-    except ValueError as error:
-        raise _Repairable(f"it is not JSON ({error})") from error
-    problems = check_json(schema, value)
-    if problems:
-        listed = "; ".join(f"{problem.field or 'the answer'}: {problem.message}" for problem in problems[:5])
-        raise _Repairable(listed)
-    return value

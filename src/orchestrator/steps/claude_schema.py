@@ -1,15 +1,24 @@
-"""Which JSON Schemas the Claude API can hold an answer to."""
+"""Which JSON Schemas the Claude API can hold an answer to, and whether an answer does match one."""
 
 from __future__ import annotations
 
+import json
+import re
 from typing import Any
 
 import anthropic
+
+from orchestrator.spec.inputs import check_json
 
 Json = Any
 
 _COMBINED = ("anyOf", "oneOf", "allOf")
 _BEYOND = ("patternProperties", "if", "not", "dependentSchemas", "prefixItems", "unevaluatedProperties")
+_FENCE = re.compile(r"\A\s*```(?:json)?\s*(.*?)\s*```\s*\Z", re.DOTALL)
+
+
+class AnswerMismatch(Exception):
+    """An answer is not JSON or does not match its schema; the text says how, so that it can be corrected."""
 
 
 class _Beyond(Exception):
@@ -27,6 +36,25 @@ def api_schema(schema: dict[str, Json]) -> dict[str, Json] | None:
         return anthropic.transform_schema(_closed(schema))
     except (_Beyond, ValueError, AssertionError):
         return None
+
+
+def told_schema(schema: dict[str, Json]) -> str:
+    """What Claude is told about a schema that ``api_schema`` cannot express."""
+    return f"Answer with JSON alone, valid for this JSON Schema:\n{json.dumps(schema, ensure_ascii=False)}"
+
+
+def read_answer(text: str, schema: dict[str, Json]) -> Json:
+    """The JSON value in ``text``, a code fence around it or not. Raises AnswerMismatch."""
+    fenced = _FENCE.match(text)
+    try:
+        value = json.loads(fenced.group(1) if fenced else text)
+    except ValueError as error:
+        raise AnswerMismatch(f"it is not JSON ({error})") from error
+    problems = check_json(schema, value)
+    if problems:
+        listed = "; ".join(f"{problem.field or 'the answer'}: {problem.message}" for problem in problems[:5])
+        raise AnswerMismatch(listed)
+    return value
 
 
 def _closed(schema: Json) -> dict[str, Json]:
