@@ -55,10 +55,7 @@ async def run(config: McpConfig, context: StepContext) -> Json:
         listed = ", ".join(server.allow or []) or "none"
         raise TerminalError("not_allowed", f"mcp.{config.server} allows {listed}; '{config.tool}' is not among them")
 
-    async def opener() -> McpPool:
-        return McpPool(context.settings.project_dir.resolve())
-
-    pool = await context.resources.shared("mcp", opener)
+    pool = await pool_of(context)
     for last in (False, True):
         answer = HttpAnswer()
         try:
@@ -70,11 +67,48 @@ async def run(config: McpConfig, context: StepContext) -> Json:
     raise AssertionError("two tries end in a result or an error")
 
 
-async def _once(config: McpConfig, server: McpServer, pool: McpPool, answer: HttpAnswer) -> Json:
+async def pool_of(context: StepContext) -> McpPool:
+    """The worker's connections."""
+
+    async def opener() -> McpPool:
+        return McpPool(context.settings.project_dir.resolve())
+
+    return await context.resources.shared("mcp", opener)
+
+
+async def list_tools(name: str, context: StepContext) -> list[Tool]:
+    """The tools of server ``name`` that its ``allow`` admits, asked for anew, in the server's order. Raises as
+    ``run``."""
+    server = context.entry("mcp", name, McpServer)
+    pool = await pool_of(context)
+    for last in (False, True):
+        answer = HttpAnswer()
+        try:
+            connection = await _connected(name, server, pool, answer)
+            tools = await _tools(connection, answer, refresh=True)
+            return [tool for tool in tools.values() if _allowed(tool.name, server)]
+        except ServerGone as gone:
+            if last or not gone.unsent:
+                raise _unreachable(name, gone, answer) from gone
+    raise AssertionError("two tries end in a result or an error")
+
+
+async def _connected(name: str, server: McpServer, pool: McpPool, answer: HttpAnswer) -> Connection:
     try:
-        connection = await pool.connection(config.server, server, answer)
+        return await pool.connection(name, server, answer)
     except TimeoutError:
-        raise StepError("timeout", f"mcp.{config.server} did not answer within {server.timeout:g} s") from None
+        raise StepError("timeout", f"mcp.{name} did not answer within {server.timeout:g} s") from None
+
+
+async def _tools(connection: Connection, answer: HttpAnswer, *, refresh: bool) -> dict[str, Tool]:
+    try:
+        return await connection.tools(answer, refresh=refresh)
+    except MCPError as error:
+        raise _protocol_error(connection.name, error, answer) from error
+
+
+async def _once(config: McpConfig, server: McpServer, pool: McpPool, answer: HttpAnswer) -> Json:
+    connection = await _connected(config.server, server, pool, answer)
     if config.resource is not None:
         uri = config.resource
         read = await _ask(connection, answer, lambda client: client.read_resource(uri))
@@ -106,16 +140,9 @@ async def _ask(connection: Connection, answer: HttpAnswer, use: Callable[[Client
 async def _check(connection: Connection, answer: HttpAnswer, tool: str, arguments: dict[str, Json]) -> None:
     """Raise when the server has no such tool or the arguments do not match it. A remembered list may be old,
     so it is read again before anything is refused."""
-
-    async def tools(refresh: bool) -> dict[str, Tool]:
-        try:
-            return await connection.tools(answer, refresh=refresh)
-        except MCPError as error:
-            raise _protocol_error(connection.name, error, answer) from error
-
-    problem = _problem(connection.name, await tools(False), tool, arguments)
+    problem = _problem(connection.name, await _tools(connection, answer, refresh=False), tool, arguments)
     if problem is not None:
-        problem = _problem(connection.name, await tools(True), tool, arguments)
+        problem = _problem(connection.name, await _tools(connection, answer, refresh=True), tool, arguments)
     if problem is not None:
         raise problem
 
