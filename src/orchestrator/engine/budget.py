@@ -101,8 +101,9 @@ class Budget:
             await workflow.sleep(0.001, summary="recording express steps")
 
     async def close_express(self) -> None:
-        """Before the run ends: record express steps of this workflow task. A message that arrives while the last task
-        is open fails it, and they would run again (tested)."""
+        """Before a run ends that messages may still come to: record express steps of this workflow task. A message that
+        arrives while the last task is open fails it, and they would run again (tested). It doubles what a short run
+        costs the server."""
         if self._express_task == workflow.info().get_current_history_length():
             await workflow.sleep(0.001, summary="recording express steps")
 

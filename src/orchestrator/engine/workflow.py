@@ -67,6 +67,8 @@ class FlowWorkflow:
         self._error: ErrorRecord | None = None
         self._continued = 0
         self._asked_to_cancel = False
+        self._addressed = False
+        """Whether messages have come, or steps have waited for some: more may come while the run ends."""
         self._early: list[tuple[str, Sequence[RawValue]]] | None = []
         """Signals that came before the run had taken up what it remembers of those before them."""
 
@@ -211,7 +213,8 @@ class FlowWorkflow:
         workflow.continue_as_new(args=taken, task_timeout=timedelta(seconds=5))
 
     async def _end(self, ending: Ending) -> Json:
-        await self._budget.close_express()
+        if self._addressed or self._continued:
+            await self._budget.close_express()
         if ending.status == "cancelled":
             self._error = ending.error
             self._finish("cancelled")
@@ -246,6 +249,7 @@ class FlowWorkflow:
     @workflow.signal(dynamic=True)
     def on_signal(self, name: str, args: Sequence[RawValue]) -> None:
         """Any signal: kept for the wait of that name. Works before the definition is resolved."""
+        self._addressed = True
         self._gate.progressed()
         if self._early is None:
             self._take(name, args)
@@ -294,6 +298,7 @@ class FlowWorkflow:
     @workflow.update(dynamic=True)
     def on_update(self, name: str, args: Sequence[RawValue]) -> dict[str, Json]:
         """Decide the task of step ``name`` and learn at once that it was taken."""
+        self._addressed = True
         self._gate.progressed()
         message = self._message(args)
         # Asked again: another message of the same workflow task may have been taken since the validator looked.
@@ -366,6 +371,7 @@ class FlowWorkflow:
         workflow.set_current_details(f"**{status}**: {told}" + (f"\n\nnow at: {now}" if now else ""))
 
     def _waits_changed(self) -> None:
+        self._addressed = True
         if self._walk is None or not self._walk.run.envelope.search_attributes:
             return
         people = [wait for wait in self._waits.all() if wait.kind == "human-task"]

@@ -117,6 +117,8 @@ class _Conversation:
                 raise self._failure("invalid_output", message, data={"text": (answer["text"] or "")[:2000]})
             self._state["corrected"] = True
             return {"correction": answer["problem"]}
+        if answer["stop"] == "paused":
+            return {}
         return {"results": await self._call_tools(answer["calls"])}
 
     # -- the model --------------------------------------------------------------------------------------------
@@ -142,8 +144,10 @@ class _Conversation:
         """The activity, with a record of its own beside those of the tools."""
         node, inner = replace(self._node, type=AGENT_TURN, name=None, output_schema=None), self._inside(turn)
         path, journal = f"{inner.prefix}model", self._run.journal
-        await self._run.gate.enter()
-        record = journal.get(path) or journal.start(node, path, now_text(), inner.inside)
+        record = journal.get(path)
+        if record is None:
+            await self._run.gate.enter()
+            record = journal.start(node, path, now_text(), inner.inside)
         generation = journal.generation(path)
         call = Call(
             node, path, AGENT_TURN, [told], retry=node.retry, generation=generation, plans=self._walk.program.plans
