@@ -13,6 +13,7 @@ from typing import Any, Protocol, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from orchestrator.catalogue import ReadyEntryUnusable, where_to_get, with_ready_entry
 from orchestrator.errors import TerminalError
 from orchestrator.expressions import fill_catalogue_entry
 from orchestrator.security.secrets import Secrets
@@ -104,13 +105,14 @@ class StepContext:
 
     def entry(self, kind: str, name: str, model: type[Model]) -> Model:
         """The catalogue entry ``name`` of ``kind`` (``services``, ``databases``, ``mcp`` …), the flow's own before
-        the project's, its secrets resolved, as ``model``. Raises TerminalError naming the nearest entries."""
+        the project's, a ready entry it uses filled in, its secrets resolved, as ``model``. Raises TerminalError naming
+        the nearest entries, the part that is wrong, or the secret that is not set."""
         declared = getattr(self.project, kind, {}) | self.bindings.get(kind, {})
         if name not in declared:
             close = difflib.get_close_matches(name, declared, 3) or sorted(declared)
             known = ", ".join(f"'{other}'" for other in close) or "none"
             raise TerminalError("not_found", f"no entry '{name}' under {kind} in orchestrator.yaml; there: {known}")
-        filled = fill_catalogue_entry(declared[name], self.secrets.get)
+        filled = fill_catalogue_entry(self._ready(kind, name, declared[name]), self._secret_of(kind, declared[name]))
         try:
             return model.model_validate(filled)
         except ValidationError as error:
@@ -118,6 +120,26 @@ class StepContext:
             where = ".".join(str(part) for part in first["loc"])
             message = f"{kind}.{name}.{where} in orchestrator.yaml: {first['msg']}"
             raise TerminalError("invalid_config", message) from error
+
+    def _ready(self, kind: str, name: str, given: Json) -> Json:
+        try:
+            return with_ready_entry(kind, given)
+        except ReadyEntryUnusable as error:
+            raise TerminalError("invalid_config", f"{kind}.{name} in orchestrator.yaml: {error}") from error
+
+    def _secret_of(self, kind: str, given: Json) -> Callable[[str], str]:
+        """Resolves secrets; where an entry uses a ready one, the error says where to get the secret."""
+
+        def resolve(secret: str) -> str:
+            try:
+                return self.secrets.get(secret)
+            except TerminalError as error:
+                where = where_to_get(kind, given, secret)
+                if where is None:
+                    raise
+                raise TerminalError(error.type, f"{error.message} Where it comes from: {where}") from error
+
+        return resolve
 
 
 CURRENT: ContextVar[StepContext] = ContextVar("orchestrator_step_context")
