@@ -39,10 +39,12 @@ class Research:
 
 @dataclass(frozen=True)
 class Gathered:
-    """What the flow passes: each researcher's result, null where one failed, and why."""
+    """What the flow passes: each researcher's result, null where one failed, and why; and the sources that were looked
+    up and do not exist."""
 
     results: dict[str, Research | None]
     errors: dict[str, str | None] = field(default_factory=dict)
+    unknown: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -82,10 +84,20 @@ class Figures:
 
 @activity.defn
 def collect_findings(gathered: Gathered) -> dict[str, object]:
-    """``{findings, sources, figures, gaps, missing}`` of all researchers; ``missing`` says who failed and why."""
+    """``{findings, sources, figures, gaps, missing}`` of all researchers. A claim whose source does not exist becomes a
+    gap; ``missing`` says who failed and why."""
     arrived = {name: result for name, result in gathered.results.items() if result is not None}
-    findings = [(name, finding) for name, result in arrived.items() for finding in result.findings]
-    unique = {(finding.claim, finding.source): (name, finding) for name, finding in findings}
+    claimed = [(name, finding) for name, result in arrived.items() for finding in result.findings]
+    unique = {
+        (finding.claim, finding.source): (name, finding)
+        for name, finding in claimed
+        if finding.source not in gathered.unknown
+    }
+    invented = [
+        f"left out, for its source '{finding.source}' does not exist: {finding.claim}"
+        for _, finding in claimed
+        if finding.source in gathered.unknown
+    ]
     return {
         "findings": [
             {"claim": finding.claim, "source": finding.source, "by": name} for name, finding in unique.values()
@@ -96,7 +108,7 @@ def collect_findings(gathered: Gathered) -> dict[str, object]:
             for _, finding in unique.values()
             for figure in finding.figures
         ],
-        "gaps": [gap for result in arrived.values() for gap in result.gaps],
+        "gaps": [gap for result in arrived.values() for gap in result.gaps] + invented,
         "missing": [
             {"researcher": name, "because": gathered.errors.get(name) or "it brought no result"}
             for name, result in gathered.results.items()

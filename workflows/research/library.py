@@ -1,4 +1,4 @@
-"""An MCP server over the documents beside it, for the research flows: ``python library.py web`` or ``papers``.
+"""An MCP server over the documents beside it, for the research flows: ``python library.py web|papers|sources``.
 
 It needs no account and no network, so that the flows can be tried at once; with real servers in its place
 (``docs/mcp-catalogue.md`` lists some) the flows stay as they are. The documents are made up.
@@ -96,12 +96,6 @@ def read(shelf: str, wanted: str) -> Document:
     return Document.model_validate(document)
 
 
-def check(ids: list[str]) -> Checked:
-    """Look the ids up."""
-    unique = list(dict.fromkeys(ids))
-    return Checked(known=[one for one in unique if one in DOCUMENTS], unknown=[i for i in unique if i not in DOCUMENTS])
-
-
 def web() -> MCPServer:
     """Web pages."""
     server = MCPServer("web")
@@ -115,11 +109,6 @@ def web() -> MCPServer:
     def read_page(id: str) -> Document:  # noqa: A002 - the word of the tool
         """The text and the figures of one web page, by the id of a search result."""
         return read("web", id)
-
-    @server.tool()
-    def check_sources(ids: list[str]) -> Checked:
-        """Which of these ids are documents of the library."""
-        return check(ids)
 
     return server
 
@@ -146,13 +135,22 @@ def papers() -> MCPServer:
             raise ToolError(f"the full text of '{id}' costs {document.full_text_price:g} dollars, not {max_price:g}")
         return Ordered(id=id, paid=document.full_text_price, text=DOCUMENTS[id].get("full_text", document.text))
 
+    return server
+
+
+def sources() -> MCPServer:
+    """What exists: for checks that do not rely on a model."""
+    server = MCPServer("sources")
+
     @server.tool()
     def check_sources(ids: list[str]) -> Checked:
         """Which of these ids are documents of the library."""
-        return check(ids)
+        unique = list(dict.fromkeys(ids))
+        known = [one for one in unique if one in DOCUMENTS]
+        return Checked(known=known, unknown=[one for one in unique if one not in DOCUMENTS])
 
     return server
 
 
 if __name__ == "__main__":
-    {"web": web, "papers": papers}[sys.argv[1]]().run()
+    {"web": web, "papers": papers, "sources": sources}[sys.argv[1]]().run()
