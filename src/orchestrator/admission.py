@@ -57,6 +57,17 @@ async def publish(
     return await _publish(store, loaded, as_edit)
 
 
+async def problems_of(store: Store, loaded: LoadedFlow) -> tuple[Problem, ...]:
+    """What ``publish`` would refuse a flow for, other content under its version aside; nothing is published."""
+    refused = await _refused(store, {loaded.definition.flow: loaded})
+    problems = refused.get(loaded.definition.flow, ())
+    try:
+        await _check_routes(store, loaded)
+    except Conflict as error:
+        problems = (*problems, Problem(str(error), loaded.definition.file))
+    return problems
+
+
 async def _publish(store: Store, loaded: LoadedFlow, as_edit: bool) -> PublishedVersion:
     await _check_routes(store, loaded)
     return await store.flows.publish(loaded, as_edit=as_edit)

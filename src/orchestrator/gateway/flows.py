@@ -81,18 +81,7 @@ def router(store: Store, project: Callable[[], Project], settings: Settings) -> 
 
     @api.get("/{flow}", operation_id="getFlow", summary="Look at a flow")
     async def show(flow: str, version: str | None = None) -> FlowDetail:
-        found = await (store.flows.current(flow) if version is None else store.flows.version(flow, version))
-        return FlowDetail(
-            flow=found.flow,
-            version=found.version,
-            hash=found.hash,
-            enabled=found.enabled,
-            published_at=found.published_at,
-            versions=await store.flows.versions(flow),
-            triggers=found.triggers,
-            inputs=found.definition.inputs,
-            text=found.text,
-        )
+        return await detail_of(store, flow, version)
 
     @api.post(
         "",
@@ -120,3 +109,19 @@ def router(store: Store, project: Callable[[], Project], settings: Settings) -> 
         return FlowPublished(**asdict(published), warnings=[Finding(**asdict(warning)) for warning in warnings])
 
     return api
+
+
+async def detail_of(store: Store, flow: str, version: str | None) -> FlowDetail:
+    """One version of a flow, the current one unless given. Raises NotFound."""
+    found = await (store.flows.current(flow) if version is None else store.flows.version(flow, version))
+    return FlowDetail(
+        flow=found.flow,
+        version=found.version,
+        hash=found.hash,
+        enabled=found.enabled,
+        published_at=found.published_at,
+        versions=await store.flows.versions(flow),
+        triggers=found.triggers,
+        inputs=found.definition.inputs,
+        text=found.text,
+    )

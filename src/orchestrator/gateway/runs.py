@@ -109,13 +109,14 @@ def router(client: Client) -> APIRouter:
 
     @api.get("/runs/{run_id:path}", operation_id="getRun", summary="Look at a run, step by step")
     async def show(run_id: str) -> RunDetail:
-        return await _detail(client, run_id)
+        return await detail_of(client, run_id)
 
     api.include_router(control.router(client))
     return api
 
 
-async def _detail(client: Client, run_id: str) -> RunDetail:
+async def detail_of(client: Client, run_id: str) -> RunDetail:
+    """A run with its state, as far as a worker tells it, and its end. Raises NotFound, Unavailable."""
     run = client.run(run_id)
     info = await run.info()
     detail = RunDetail(**asdict(info))
