@@ -127,6 +127,7 @@ class FlowWorkflow:
         self._gate.continue_after = envelope.continue_after
         self._budget.stored = envelope.largest_payload > LARGEST_PAYLOAD
         self._events.begin(program.early)
+        self._addressed |= bool(program.early)
         activities = Activities(
             version=envelope.definition.version,
             root=root,
