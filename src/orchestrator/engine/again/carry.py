@@ -10,7 +10,10 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from orchestrator.engine.again.takeover import Takeover
+from orchestrator.engine.again.cut import Cut
+from orchestrator.engine.again.move import Move
+from orchestrator.engine.again.revival import Revival
+from orchestrator.engine.again.tree import Tree
 from orchestrator.errors import FieldProblem, InputsInvalid, Refused
 from orchestrator.spec.definition import Definition, Json, Node
 from orchestrator.spec.inputs import check_json
@@ -44,9 +47,9 @@ def retry(journal: Mapping[str, Json], definition: Definition) -> Carried:
     steps that were compensated run again under a new one; what else completed is kept. Failures that the author
     handled (``on_error``, ``catch``, a tolerated pass) stay as they are.
     """
-    carry = Takeover(journal, definition)
-    carry.revive_all()
-    return _carried(carry)
+    tree = Tree(journal, definition)
+    Revival(tree).revive_all()
+    return _carried(tree)
 
 
 def rerun(journal: Mapping[str, Json], definition: Definition, path: str) -> Carried:
@@ -56,19 +59,19 @@ def rerun(journal: Mapping[str, Json], definition: Definition, path: str) -> Car
     compensated elsewhere runs again as in ``retry``. Raises Refused for a path that cannot be run again, naming what
     to choose instead.
     """
-    carry = Takeover(journal, definition)
-    carry.cut(_target(carry, definition, path))
-    carry.revive_all()
-    return _carried(carry)
+    tree = Tree(journal, definition)
+    Cut(tree).at(_target(tree, definition, path))
+    Revival(tree).revive_all()
+    return _carried(tree)
 
 
 def upgrade(journal: Mapping[str, Json], old: Definition, new: Definition) -> Carried:
     """``retry`` on another version of the flow. A result is taken over by path where the step's content is the same; a
     step whose inside alone changed is opened again and keeps what is the same in it; the rest is ``changed``."""
-    carry = Takeover(journal, old)
-    changed = carry.move_to(new)
-    carry.revive_all()
-    return _carried(carry, changed)
+    tree = Tree(journal, old)
+    changed = Move(tree).to(new)
+    Revival(tree).revive_all()
+    return _carried(tree, changed)
 
 
 def pin(carried: Carried, definition: Definition, pins: Mapping[str, Json], at: str) -> Carried:
@@ -77,20 +80,20 @@ def pin(carried: Carried, definition: Definition, pins: Mapping[str, Json], at: 
     ``pins`` is output by path, or by id for steps outside loops; ``at`` is the instant to record. Raises Refused for a
     step that does not exist or lies in a part that is over, InputsInvalid for an output that its schema refuses.
     """
-    carry = Takeover(carried.journal, definition)
+    tree = Tree(carried.journal, definition)
     paths: list[str] = []
     for name, output in pins.items():
-        place = _placed(definition, name, carry.computed)
-        closed = next((one.path for one in place.parents if carry.is_over(one.path)), None)
+        place = _placed(definition, name, tree.computed)
+        closed = next((one.path for one in place.parents if tree.is_over(one.path)), None)
         if closed is not None:
             raise Refused(f"`{place.path}` cannot be pinned: `{closed}` around it is over and will not be run again")
         _check_output(definition, place, output)
-        carry.settle(place, output, at)
+        tree.settle(place, output, at)
         paths.append(place.path)
     pinned = (*carried.pinned, *paths)
     gone = dict.fromkeys(path for path in carried.again for one in paths if path == one or is_inside(path, one))
     return Carried(
-        carry.to_json(),
+        tree.to_json(),
         tuple(path for path in carried.again if path not in gone),
         carried.kept,
         tuple(path for path in carried.undone if path not in gone),
@@ -100,14 +103,14 @@ def pin(carried: Carried, definition: Definition, pins: Mapping[str, Json], at: 
     )
 
 
-def _carried(carry: Takeover, changed: Iterable[str] = ()) -> Carried:
-    decided = carry.finish()
-    return Carried(carry.to_json(), decided.again, decided.kept, decided.undone, tuple(changed), decided.left)
+def _carried(tree: Tree, changed: Iterable[str] = ()) -> Carried:
+    decided = tree.finish()
+    return Carried(tree.to_json(), decided.again, decided.kept, decided.undone, tuple(changed), decided.left)
 
 
-def _target(carry: Takeover, definition: Definition, name: str) -> Place:
+def _target(tree: Tree, definition: Definition, name: str) -> Place:
     """The step to run again from. Raises Refused."""
-    place = _placed(definition, name, carry.computed)
+    place = _placed(definition, name, tree.computed)
     path = place.path
     if place.root != "steps":
         raise Refused(f"`{path}` belongs to `{place.root}`, which runs by itself when a run ends; choose another step")
@@ -115,17 +118,17 @@ def _target(carry: Takeover, definition: Definition, name: str) -> Place:
     if handler is not None:
         raise Refused(f"`{path}` runs only for `{handler.path}`; choose `{handler.path}`")
     outer = next(
-        (around for around in place.parents if (carry.record(around.path) or {}).get("status") == "skipped"), None
+        (around for around in place.parents if (tree.record(around.path) or {}).get("status") == "skipped"), None
     )
     if outer is not None:
         raise Refused(f"`{path}` was skipped with `{outer.path}`; choose that or a step before it")
-    closed = next((one for one in place.parents if one.index is not None and carry.is_folded(one)), None)
-    if closed is not None and (closed.node.type == "while" or carry.record(path) is None):
+    closed = next((one for one in place.parents if one.index is not None and tree.is_folded(one)), None)
+    if closed is not None and (closed.node.type == "while" or tree.record(path) is None):
         raise Refused(
             f"pass {closed.index} of `{closed.path}` cannot be run again by itself; choose `{closed.path}` to run all "
             "its passes again"
         )
-    record = carry.record(path)
+    record = tree.record(path)
     if record is None:
         raise Refused(f"the run never reached `{path}`; choose a step it has begun")
     if record["status"] == "skipped" and place.parents and place.parents[-1].node.type in ("condition", "switch"):
