@@ -197,3 +197,35 @@ async def test_cancelling_the_run_stops_what_was_computed(workbench: Workbench) 
     with pytest.raises(WorkflowFailureError):
         await asyncio.wait_for(handle.result(), 30)
     assert (await handle.query("state"))["steps"]["act/nap"]["status"] == "cancelled"
+
+
+async def test_a_computed_step_runs_by_its_own_policy_whatever_had_its_id_before(workbench: Workbench) -> None:
+    # Another list in the same run, another run of the same flow, a step of the flow's own text: each has its own.
+    def steps(attempts: int, seconds: float, schema: Any) -> list[dict[str, Any]]:
+        retry = {"max_attempts": attempts, "initial_interval": "10ms"}
+        tried = {"id": "x", "type": "function", "config": {"handler": "fail_times", "params": {"times": 2}}}
+        napped = {"id": "nap", "type": "function", "config": {"handler": "slow", "params": {"seconds": 0.7}}}
+        said = say("y", output_schema={"type": schema})
+        return [
+            tried | {"retry": retry, "on_error": "continue"},
+            napped | {"timeout": f"{seconds}s", "retry": "none", "on_error": "continue"},
+            said | {"retry": "none", "on_error": "continue"},
+        ]
+
+    flow = """
+    id: two-lists
+    inputs: {lists: {type: array}}
+    steps:
+      - id: each
+        type: for-each
+        config:
+          items: inputs.lists
+          as: list
+          steps:
+            - {id: act, type: run-steps, config: {steps: "{{ list }}", allow: [function]}}
+    output: "{{ steps.each.output }}"
+    """
+    strict, lenient = steps(2, 0.3, "integer"), steps(3, 5, "string")
+    done = {"x": {"attempt": 3}, "nap": "each[1]/act/nap", "y": "y"}
+    assert await workbench.run(flow, {"lists": [strict, lenient]}) == [{}, done]
+    assert await workbench.run(flow, {"lists": [lenient, strict]}) == [done | {"nap": "each[0]/act/nap"}, {}]
