@@ -88,6 +88,17 @@ class Inbox:
         if queued or passed:
             self._waiting[name] = deque([*passed, *(queued or ())]) if passed else queued or deque()
 
+    def forget(self, name: str, path: str) -> None:
+        """Drop what has queued up for a wait that nobody knew of: only what names its task stays."""
+        queued = self._waiting.pop(name, None) or deque()
+        kept = deque(one for one in queued if isinstance(one[0], dict) and isinstance(one[0].get("task"), str))
+        if kept:
+            self._waiting[name] = kept
+        if len(kept) < len(queued):
+            self._buffered -= len(queued) - len(kept)
+            self._bytes -= sum(size for _, size in queued) - sum(size for _, size in kept)
+            self.note(name, f"it came before '{path}' was asked, and names no `task`")
+
     def close(self, name: str, path: str) -> None:
         """A wait is over."""
         receivers = self._open.get(name, {})

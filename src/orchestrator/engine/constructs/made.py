@@ -15,6 +15,11 @@ GIVEN = "given"
 """Root under which the scope of such a step holds its config."""
 
 
+def is_made(frame: Frame) -> bool:
+    """Whether a step in this frame is the engine's own, not the author's."""
+    return GIVEN in frame.scope
+
+
 async def run_made(
     walk: Walk, like: Node, kind: str, step: str, config: dict[str, Json], frame: Frame, *, title: str | None = None
 ) -> Record:

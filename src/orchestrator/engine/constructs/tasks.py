@@ -11,6 +11,7 @@ from temporalio.exceptions import ActivityError, is_cancelled_exception
 
 from orchestrator.engine.activities import Call, Outcome
 from orchestrator.engine.clock import now_text
+from orchestrator.engine.constructs.made import is_made
 from orchestrator.engine.failures import RunEnded, StepFailed, error_record
 from orchestrator.engine.frame import Frame
 from orchestrator.engine.gate import shielded
@@ -36,6 +37,9 @@ async def human_task(walk: Walk, node: Node, frame: Frame, path: str) -> Outcome
     """Open the task, wait for a decision or the deadline, close it. Raises StepFailed ``rejected`` or
     ``deadline_exceeded`` and RunEnded as the author chose."""
     rendered = walk.render(walk.program.code(node).config, node, frame)
+    if is_made(frame) and not walk.run.journal.state(path).get("opened"):
+        # An author's tasks are known before they open, and early decisions count; nobody knows what an agent will ask.
+        walk.run.inbox.forget(node.id, path)
     return await _Task(walk, node, path, rendered.value).run()
 
 
