@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from orchestrator.testing.claude_replies import Reply, Request
+from orchestrator.testing.claude_replies import Reply
+from orchestrator.testing.claude_request import Request
 
 Json = Any
 

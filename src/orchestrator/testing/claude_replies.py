@@ -1,12 +1,13 @@
-"""What the Claude stand-in hears and says: one request, one scripted reply, and rules that pair them."""
+"""What the Claude stand-in says: scripted replies, and rules that pair them with requests."""
 
 from __future__ import annotations
 
-import contextlib
 import json as jsonlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
+
+from orchestrator.testing.claude_request import Request
 
 Json = Any
 
@@ -25,67 +26,10 @@ ERROR_TYPES = {
 }
 
 
-def texts_of(content: Json) -> str:
-    """The text in a message's or system's ``content``: plain text, or the text blocks joined by newlines."""
-    if isinstance(content, str):
-        return content
-    if isinstance(content, list):
-        return "\n".join(str(block["text"]) for block in content if isinstance(block, dict) and "text" in block)
-    return ""
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """One request as it arrived. ``headers`` have lower-case names."""
-
-    path: str
-    headers: Mapping[str, str]
-    body: dict[str, Json]
-
-    @property
-    def model(self) -> str:
-        """The model asked for."""
-        return str(self.body.get("model", ""))
-
-    @property
-    def system(self) -> str:
-        """The text of the system prompt."""
-        return texts_of(self.body.get("system"))
-
-    @property
-    def prompt(self) -> str:
-        """The text of the newest user message."""
-        messages = self.body.get("messages") or []
-        users = [message for message in messages if isinstance(message, dict) and message.get("role") == "user"]
-        return texts_of(users[-1].get("content")) if users else ""
-
-    @property
-    def schema(self) -> dict[str, Json] | None:
-        """The JSON Schema the answer must have: ``output_config.format``, or what the system prompt says after
-        ``JSON Schema:``. None when free text is wanted."""
-        form = (self.body.get("output_config") or {}).get("format") or {}
-        schema = form.get("schema")
-        _, told, text = self.system.partition("JSON Schema:")
-        if schema is None and told:
-            with contextlib.suppress(ValueError):
-                schema, _ = jsonlib.JSONDecoder().raw_decode(text.lstrip())
-        return schema if isinstance(schema, dict) else None
-
-    @property
-    def tokens(self) -> int:
-        """What the stand-in counts for this request: a token for every four characters, tools included."""
-        heard = [
-            self.system,
-            *(texts_of(message.get("content")) for message in self.body.get("messages") or []),
-        ]
-        if self.body.get("tools"):
-            heard.append(jsonlib.dumps(self.body["tools"]))
-        return max(1, sum((len(text) + 3) // 4 for text in heard))
-
-
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """One scripted answer. Build it with the named constructors; refine with ``with_usage`` and ``after``."""
+    """One scripted answer. Build it with the named constructors; refine with ``with_thinking``, ``with_usage``,
+    ``after`` and ``in_chunks``."""
 
     content: tuple[dict[str, Json], ...] = ()
     stop_reason: str = "end_turn"
@@ -98,9 +42,15 @@ class Reply:
     delay: float = 0.0
     """Seconds before the first byte."""
     raw: bytes | None = None
-    """Sent as the whole body, whatever it is."""
+    """Sent as the whole body, whatever it is; to a streamed request as the data of one event."""
+    ending: Literal["whole", "cut", "dropped", "silent"] = "whole"
+    """How the answer ends after its content: properly; without its last events; with the connection dropped; never."""
     stream_error: dict[str, Json] | None = None
     """Sent as an SSE ``error`` event after the content of a streamed reply."""
+    chunk: int = 16
+    """Characters of one piece of a streamed reply."""
+    pause: float = 0.0
+    """Seconds between the pieces."""
 
     @classmethod
     def text(cls, text: str, *, stop_reason: str = "end_turn") -> Reply:
@@ -113,11 +63,23 @@ class Reply:
         return cls.text(jsonlib.dumps(value, ensure_ascii=False))
 
     @classmethod
-    def tool_use(cls, name: str, arguments: dict[str, Json], *, text: str = "", id: str = "toolu_1") -> Reply:  # noqa: A002
-        """A request to call one tool. For several, join the ``content`` of several replies."""
-        said = ({"type": "text", "text": text},) if text else ()
-        call = {"type": "tool_use", "id": id, "name": name, "input": arguments}
-        return cls(content=(*said, call), stop_reason="tool_use")
+    def blocks(cls, blocks: Iterable[Mapping[str, Json]], *, stop_reason: str = "end_turn") -> Reply:
+        """Content blocks as they are, known to the API or not."""
+        return cls(content=tuple(dict(block) for block in blocks), stop_reason=stop_reason)
+
+    @classmethod
+    def tool_use(cls, name: str, arguments: dict[str, Json], *, text: str = "", id: str = "") -> Reply:  # noqa: A002
+        """A request to call one tool. Without an ``id`` the stand-in gives it one of its own."""
+        return cls.tool_uses([{"name": name, "input": arguments, "id": id}], text=text)
+
+    @classmethod
+    def tool_uses(cls, calls: Iterable[tuple[str, dict[str, Json]] | Mapping[str, Json]], *, text: str = "") -> Reply:
+        """A request to call several tools at once: pairs of name and arguments, or ``{name, input, id}``."""
+        blocks: list[dict[str, Json]] = [{"type": "text", "text": text}] if text else []
+        for call in calls:
+            named = {"name": call[0], "input": call[1]} if isinstance(call, tuple | list) else dict(call)
+            blocks.append({"type": "tool_use", "id": "", "input": {}} | named)
+        return cls(content=tuple(blocks), stop_reason="tool_use")
 
     @classmethod
     def refusal(cls, category: str = "general_harms", explanation: str = "declined") -> Reply:
@@ -164,7 +126,7 @@ class Reply:
 
     @classmethod
     def malformed(cls, body: bytes = b'{"type": "message", "content": [') -> Reply:
-        """200 with a body that is not JSON."""
+        """200 with a body, or with a stream whose first event, is not JSON."""
         return cls(raw=body)
 
     @classmethod
@@ -178,24 +140,42 @@ class Reply:
         return replace(cls.text(text), stream_error={"type": type, "message": message})
 
     @classmethod
+    def silent(cls, text: str = "") -> Reply:
+        """An answer that begins with ``text`` and then says nothing more, the connection staying open."""
+        return replace(cls.text(text), ending="silent")
+
+    @classmethod
+    def dropped(cls, text: str = "") -> Reply:
+        """An answer that begins with ``text``, whose connection is then dropped."""
+        return replace(cls.text(text), ending="dropped")
+
+    @classmethod
+    def cut(cls, text: str = "") -> Reply:
+        """A stream that begins with ``text`` and ends in good order, but too early."""
+        return replace(cls.text(text), ending="cut")
+
+    @classmethod
     def from_json(cls, spec: Mapping[str, Json]) -> Reply:
-        """A reply from a script file: one of ``text``, ``json``, ``tool_use {name, input}``, ``refusal``
-        (its category), ``error {status, message, type, error_code, headers}``, plus ``usage``, ``delay`` and
-        ``stop_reason``."""
-        if "error" in spec:
-            reply = cls.failure(**spec["error"])
-        elif "refusal" in spec:
-            reply = cls.refusal(spec["refusal"])
-        elif "tool_use" in spec:
-            reply = cls.tool_use(spec["tool_use"]["name"], spec["tool_use"].get("input", {}))
-        elif "json" in spec:
-            reply = cls.json(spec["json"])
-        elif "text" in spec:
-            reply = cls.text(spec["text"])
-        else:
-            raise ValueError("a scripted reply has one of: text, json, tool_use, refusal, error")
+        """A reply from a script file: one of ``text``, ``json``, ``content`` (blocks), ``tool_use {name, input, id}``,
+        ``tool_uses`` (a list of those), ``refusal`` (its category), ``truncated``, ``paused``, ``silent``, ``dropped``,
+        ``cut`` (texts), ``broken_stream {text, type, message}``, ``malformed`` (the body, or true) and ``error {status,
+        message, type, error_code, headers}``; plus ``thinking``, ``usage``, ``delay``, ``chunk``, ``pause`` and
+        ``stop_reason``. Raises ValueError for anything else."""
+        kinds = [kind for kind in _MAKERS if kind in spec]
+        unknown = [key for key in spec if key not in _MAKERS and key not in _REFINEMENTS]
+        if len(kinds) != 1 or unknown:
+            wrong = f"not {', '.join(unknown)}" if unknown else f"got {' and '.join(kinds) or 'none'}"
+            raise ValueError(f"a scripted reply has one of: {', '.join(_MAKERS)}; {wrong}")
+        reply = _MAKERS[kinds[0]](spec[kinds[0]])
+        if "thinking" in spec:
+            reply = reply.with_thinking(spec["thinking"])
         reply = reply.with_usage(**spec.get("usage", {})).after(spec.get("delay", 0.0))
+        reply = reply.in_chunks(spec.get("chunk", reply.chunk), pause=spec.get("pause", 0.0))
         return replace(reply, stop_reason=spec.get("stop_reason", reply.stop_reason))
+
+    def with_thinking(self, thinking: str) -> Reply:
+        """The same reply after some thinking; the stand-in signs it and wants it back as it was."""
+        return replace(self, content=({"type": "thinking", "thinking": thinking}, *self.content))
 
     def with_usage(self, **usage: Json) -> Reply:
         """The same reply with these members of ``usage``."""
@@ -205,6 +185,28 @@ class Reply:
         """The same reply, slower."""
         return replace(self, delay=seconds)
 
+    def in_chunks(self, characters: int, *, pause: float = 0.0) -> Reply:
+        """The same reply streamed in pieces of so many characters, with so many seconds between them."""
+        return replace(self, chunk=max(1, characters), pause=pause)
+
+
+_MAKERS: Mapping[str, Callable[[Any], Reply]] = {
+    "text": Reply.text,
+    "json": Reply.json,
+    "content": Reply.blocks,
+    "tool_use": lambda call: Reply.tool_uses([call]),
+    "tool_uses": Reply.tool_uses,
+    "refusal": Reply.refusal,
+    "truncated": Reply.truncated,
+    "paused": Reply.paused,
+    "silent": Reply.silent,
+    "dropped": Reply.dropped,
+    "cut": Reply.cut,
+    "broken_stream": lambda spec: Reply.broken_stream(**spec),
+    "malformed": lambda body: Reply.malformed() if body is True else Reply.malformed(body.encode()),
+    "error": lambda spec: Reply.failure(**spec),
+}
+_REFINEMENTS = ("thinking", "usage", "delay", "chunk", "pause", "stop_reason", "match", "times")
 
 Matcher = str | Callable[[Request], bool]
 Answer = Reply | str
@@ -244,3 +246,58 @@ class When:
             return None
         self.used += 1
         return as_reply(said)
+
+
+@dataclass(slots=True)
+class Turns:
+    """The script of a whole conversation: its first request gets the first reply, the request that holds one answer
+    already the second, and so on. A request made again gets the same reply again.
+
+    ``match`` is a part of the conversation's first user message or of the system text, or a function of the request.
+    """
+
+    match: Matcher
+    replies: Sequence[Answer | Answerer]
+
+    def answer(self, request: Request) -> Reply | None:
+        """The reply, or None when this is another conversation or the script is over."""
+        if isinstance(self.match, str):
+            applies = self.match in request.opening or self.match in request.system
+        else:
+            applies = self.match(request)
+        if not applies or request.turn >= len(self.replies):
+            return None
+        scripted = self.replies[request.turn]
+        said = scripted(request) if callable(scripted) else scripted
+        return None if said is None else as_reply(said)
+
+
+Rule = When | Turns
+
+_MATCHED: Mapping[str, Callable[[Request, Any], bool]] = {
+    "prompt": lambda request, text: text in request.prompt,
+    "opening": lambda request, text: text in request.opening,
+    "system": lambda request, text: text in request.system,
+    "model": lambda request, name: request.model == name,
+    "tool": lambda request, name: name in request.tools,
+    "turn": lambda request, number: request.turn == number,
+}
+
+
+def rule_from_json(spec: Mapping[str, Json]) -> Rule:
+    """A rule from a script file: a reply with ``match`` (a text, or ``{prompt, opening, system, model, tool, turn}``,
+    all of which must apply) and perhaps ``times``; or ``match`` and ``turns``, the replies of a conversation. Raises
+    ValueError."""
+    match: Matcher = _matcher(spec["match"])
+    if "turns" in spec:
+        return Turns(match, [Reply.from_json(reply) for reply in spec["turns"]])
+    return When(match, Reply.from_json(spec), spec.get("times"))
+
+
+def _matcher(spec: Json) -> Matcher:
+    if isinstance(spec, str):
+        return spec
+    unknown = [key for key in spec if key not in _MATCHED]
+    if unknown or not spec:
+        raise ValueError(f"match is a text or has some of: {', '.join(_MATCHED)}; not {', '.join(unknown) or 'empty'}")
+    return lambda request: all(_MATCHED[key](request, value) for key, value in spec.items())

@@ -10,8 +10,9 @@ As a process of its own (its URL is the first line it prints; it ends on SIGTERM
     python -m orchestrator.testing.claude_stand_in --port 0 --script replies.json
     ANTHROPIC_API_KEY=any ANTHROPIC_BASE_URL=http://127.0.0.1:43211 orchestrator up
 
-``replies.json`` is a list of replies as ``Reply.from_json`` reads them; one with ``match`` is a rule. What
-has been asked so far: ``GET /_stand_in/requests``.
+``replies.json`` is a list of replies as ``Reply.from_json`` reads them; one with ``match`` is a rule, one with
+``match`` and ``turns`` the script of a conversation (``rule_from_json``). What has been asked so far: ``GET
+/_stand_in/requests``.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.testing.claude_persona import MODERATION, Persona, Words
-from orchestrator.testing.claude_replies import Reply, Request, When
+from orchestrator.testing.claude_replies import Reply, Rule, Turns, When, rule_from_json
+from orchestrator.testing.claude_request import Request
 from orchestrator.testing.claude_server import ClaudeStandIn
 
 __all__ = [
@@ -35,6 +37,7 @@ __all__ = [
     "Persona",
     "Reply",
     "Request",
+    "Turns",
     "When",
     "Words",
     "main",
@@ -42,18 +45,17 @@ __all__ = [
 ]
 
 
-def read_script(text: str) -> list[Reply | When]:
+def read_script(text: str) -> list[Reply | Rule]:
     """The replies and rules of a script file. Raises ValueError naming the entry that cannot be used."""
     entries = json.loads(text)
     if not isinstance(entries, list):
         raise ValueError("a script is a JSON list of replies")
-    script: list[Reply | When] = []
+    script: list[Reply | Rule] = []
     for number, entry in enumerate(entries):
         try:
-            reply = Reply.from_json(entry)
+            script.append(rule_from_json(entry) if "match" in entry else Reply.from_json(entry))
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise ValueError(f"entry {number} of the script cannot be used: {error}") from error
-        script.append(When(entry["match"], reply, entry.get("times")) if "match" in entry else reply)
     return script
 
 

@@ -13,15 +13,17 @@ from typing import Any
 
 import anthropic
 import httpx
+import httpx2
 import pytest
 from anthropic import AsyncAnthropic
 from jsonschema import Draft202012Validator
 
-from orchestrator.testing import ClaudeStandIn, Reply, When
+from orchestrator.testing import ClaudeStandIn, Reply, Turns, When
 from orchestrator.testing.claude_persona import subject_of
 from orchestrator.testing.claude_stand_in import read_script
 
 MODEL = "claude-sonnet-5-5"
+CLOSED = {"additionalProperties": False}
 VERDICT = {
     "type": "object",
     "properties": {
@@ -101,16 +103,19 @@ async def test_the_persona_moderates_by_listed_words(
     [
         {"type": "array", "items": {"type": "string", "format": "email"}, "minItems": 1},
         {"type": "integer", "description": "{minimum: 3, maximum: 5}", "minimum": 3, "maximum": 5},
-        {"type": "object", "properties": {"score": {"type": "number", "minimum": 0, "maximum": 1}}},
+        {"type": "object", "properties": {"score": {"type": "number", "minimum": 0, "maximum": 1}}} | CLOSED,
         {"anyOf": [{"type": "null"}, {"type": "string"}]},
         {"const": 4},
         {
-            "$defs": {"p": {"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]}},
+            "$defs": {
+                "p": {"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]} | CLOSED
+            },
             "type": "object",
+            "additionalProperties": False,
             "properties": {"people": {"type": "array", "items": {"$ref": "#/$defs/p"}}},
             "required": ["people"],
         },
-        {"type": "object", "properties": {"appropriate": {"type": "string"}}, "required": ["appropriate"]},
+        {"type": "object", "properties": {"appropriate": {"type": "string"}}, "required": ["appropriate"]} | CLOSED,
     ],
 )
 async def test_the_persona_answers_valid_for_any_schema(sdk: AsyncAnthropic, schema: dict[str, Any]) -> None:
@@ -232,7 +237,177 @@ async def test_bad_requests_are_refused_as_the_api_refuses_them(
         assert (await http.get("/nothing")).status_code == 404
 
 
-@pytest.mark.parametrize("text", ["{}", "[{}]", '[{"error": {}}]', "[1]", "nonsense"])
+TOOL = {"name": "search", "input_schema": {"type": "object"}}
+CALL = {"type": "tool_use", "id": "a", "name": "search", "input": {}}
+RESULT = {"type": "tool_result", "tool_use_id": "a", "content": "found"}
+ASKED = {"role": "user", "content": "x"}
+PNG = {"type": "base64", "media_type": "image/png", "data": "AAAA"}
+
+
+def answered(*blocks: dict[str, Any]) -> list[dict[str, Any]]:
+    """A conversation in which a tool was called and the next message has these blocks."""
+    return [ASKED, {"role": "assistant", "content": [CALL]}, {"role": "user", "content": list(blocks)}]
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        ({"messages": [ASKED, {"role": "assistant", "content": [CALL]}]}, "without `tool_result` blocks"),
+        ({"messages": answered({"type": "text", "text": "no result"})}, "without `tool_result` blocks"),
+        ({"messages": answered({"type": "text", "text": "first"}, RESULT)}, "immediately after"),
+        ({"messages": answered(RESULT, RESULT)}, "single result"),
+        ({"messages": answered(RESULT | {"tool_use_id": "b"})}, "unexpected `tool_use_id`"),
+        ({"messages": [{"role": "user", "content": [RESULT]}]}, "unexpected `tool_use_id`"),
+        ({"messages": [*answered(RESULT), *answered(RESULT)[1:]]}, "must be unique"),
+        ({"messages": [{"role": "assistant", "content": "x"}]}, "first message"),
+        ({"messages": [{"role": "system", "content": "x"}]}, "'user' or 'assistant'"),
+        ({"messages": [{"role": "user", "content": []}]}, "non-empty content"),
+        ({"messages": [{"role": "user", "content": [{"type": "text", "text": ""}]}]}, "must be non-empty"),
+        ({"tools": [TOOL | {"name": "a b"}]}, "should match pattern"),
+        ({"tools": [TOOL | {"name": "a" * 65}]}, "should match pattern"),
+        ({"tools": [TOOL, TOOL]}, "must be unique"),
+        ({"tools": [{"name": "a", "input_schema": {"anyOf": []}}]}, "'object'"),
+        ({"tools": [{"name": "a", "input_schema": {"type": "object", "anyOf": []}}]}, "top level"),
+        ({"tools": [TOOL], "tool_choice": {"type": "any"}}, "forced tool use"),
+        ({"thinking": {"type": "disabled"}, "model": "claude-opus-5-5"}, "not supported"),
+        ({"messages": [{"role": "user", "content": [{"type": "image", "source": {"type": "url"}}]}]}, "source"),
+        (
+            {"messages": [{"role": "user", "content": [{"type": "document", "source": PNG}]}]},
+            "application/pdf",
+        ),
+        (
+            {"messages": [{"role": "user", "content": [{"type": "image", "source": PNG | {"data": "?"}}]}]},
+            "base64",
+        ),
+        ({"output_config": {"format": {"type": "json_schema", "schema": {"type": "object"}}}}, "additionalProperties"),
+    ],
+)
+async def test_what_the_api_answers_with_400_gets_400(
+    claude: ClaudeStandIn, sdk: AsyncAnthropic, body: dict[str, Any], says: str
+) -> None:
+    with pytest.raises(anthropic.BadRequestError, match=says):
+        await ask(sdk, **body)
+    assert (claude.requests, len(claude.refused)) == ([], 1)
+
+
+async def test_several_tools_can_be_called_at_once_and_each_call_has_its_own_id(
+    claude: ClaudeStandIn, sdk: AsyncAnthropic
+) -> None:
+    claude.add(*[Reply.tool_uses([("search", {"q": 1}), ("search", {"q": 2})], text="looking")] * 2, "done")
+    messages: list[Any] = [ASKED]
+    for _ in range(2):
+        message = await ask(sdk, messages=messages, tools=[TOOL])
+        calls = [block for block in message.content if block.type == "tool_use"]
+        assert [call.input for call in calls] == [{"q": 1}, {"q": 2}]
+        results = [{"type": "tool_result", "tool_use_id": call.id, "content": "found"} for call in calls]
+        messages += [message.to_param(), {"role": "user", "content": results}]
+    assert (await ask(sdk, messages=messages, tools=[TOOL])).content[0].text == "done"
+    assert [result["content"] for result in claude.requests[-1].results] == ["found", "found"]
+
+
+@pytest.mark.parametrize("change", [{"signature": "other"}, {"thinking": "other"}, None])
+async def test_thinking_has_to_come_back_as_it_was(
+    claude: ClaudeStandIn, sdk: AsyncAnthropic, change: dict[str, str] | None
+) -> None:
+    claude.add(Reply.tool_use("search", {}).with_thinking("I should search"), "done")
+    async with sdk.messages.stream(model=MODEL, max_tokens=9, messages=[ASKED], tools=[TOOL]) as stream:  # type: ignore[list-item]
+        thought, call = [block.to_dict() for block in (await stream.get_final_message()).content]
+    assert thought["thinking"] == "I should search"
+    result = {"role": "user", "content": [RESULT | {"tool_use_id": call["id"]}]}
+    changed = [] if change is None else [thought | change]
+    with pytest.raises(anthropic.BadRequestError, match="thinking"):
+        await ask(sdk, messages=[ASKED, {"role": "assistant", "content": [*changed, call]}, result], tools=[TOOL])
+    messages = [ASKED, {"role": "assistant", "content": [thought, call]}, result]
+    assert (await ask(sdk, messages=messages, tools=[TOOL])).content[0].text == "done"
+
+
+async def test_a_conversation_has_a_script_of_its_own_and_a_repeated_request_gets_the_same_turn(
+    claude: ClaudeStandIn, sdk: AsyncAnthropic
+) -> None:
+    claude.add(Turns("goal A", ["A0", "A1"]), Turns("goal B", ["B0"]), "other")
+    said = {"role": "assistant", "content": "…"}
+    more = {"role": "user", "content": "go on"}
+
+    async def turn(goal: str, number: int) -> str:
+        goal_first: list[Any] = [{"role": "user", "content": goal}]
+        return str((await ask(sdk, messages=[*goal_first, *[said, more] * number])).content[0].text)
+
+    assert [await turn("goal A", 0), await turn("goal B", 0), await turn("goal A", 1)] == ["A0", "B0", "A1"]
+    assert [await turn("goal A", 1), await turn("goal A", 0), await turn("goal A", 2)] == ["A1", "A0", "other"]
+
+
+async def hear(sdk: AsyncAnthropic) -> list[tuple[float, str]]:
+    """When each piece of text of a streamed answer came."""
+    started = time.monotonic()
+    async with sdk.messages.stream(model=MODEL, max_tokens=9, messages=[ASKED]) as stream:  # type: ignore[list-item]
+        return [(time.monotonic() - started, text) async for text in stream.text_stream]
+
+
+async def test_a_stream_may_take_its_time(claude: ClaudeStandIn, sdk: AsyncAnthropic) -> None:
+    claude.add(Reply.text("abcdef").in_chunks(2, pause=0.05))
+    heard = await hear(sdk)
+    assert [text for _, text in heard] == ["ab", "cd", "ef"]
+    assert heard[-1][0] - heard[0][0] >= 0.09
+
+
+async def test_a_stream_may_end_too_early_fall_silent_or_lose_its_connection(
+    claude: ClaudeStandIn, sdk: AsyncAnthropic
+) -> None:
+    claude.add(Reply.cut("half"), Reply.dropped("half"), Reply.silent("half"))
+    assert "".join(text for _, text in await hear(sdk)) == "half"
+    with pytest.raises(httpx2.RemoteProtocolError):
+        await hear(sdk)
+    with pytest.raises(httpx2.ReadTimeout):
+        await hear(sdk.with_options(timeout=0.2))
+
+
+async def test_other_models_can_be_unknown() -> None:
+    async with (
+        ClaudeStandIn(models=["claude-opus-5-5"]) as claude,
+        AsyncAnthropic(api_key="any", base_url=claude.base_url, max_retries=0) as sdk,
+    ):
+        with pytest.raises(anthropic.NotFoundError, match=f"model: {MODEL}"):
+            await ask(sdk)
+
+
+async def test_a_script_file_can_say_all_that_a_reply_can(sdk: AsyncAnthropic, claude: ClaudeStandIn) -> None:
+    script = [
+        {"match": {"opening": "goal", "tool": "search"}, "turns": [
+            {"tool_uses": [{"name": "search", "input": {"q": 1}}, {"name": "search"}], "thinking": "hm"},
+            {"paused": "wait", "chunk": 2, "pause": 0.01},
+        ]},
+        {"match": {"model": "m", "turn": 0}, "content": [{"type": "new_kind", "x": 1}], "times": 1},
+        {"truncated": "ha"},
+        {"broken_stream": {"text": "half"}},
+        {"silent": "a"},
+        {"dropped": "a"},
+        {"cut": "a"},
+        {"malformed": True},
+    ]  # fmt: skip
+    claude.add(*read_script(json.dumps(script)))
+    goal = [{"role": "user", "content": "goal"}]
+    first = await ask(sdk, messages=goal, tools=[TOOL])
+    assert [block.type for block in first.content] == ["thinking", "tool_use", "tool_use"]
+    assert (await ask(sdk, model="m")).content[0].type == "new_kind"
+    assert (await ask(sdk, model="m")).stop_reason == "max_tokens"
+    with pytest.raises(anthropic.APIStatusError):
+        await ask(sdk)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{}",
+        "[{}]",
+        '[{"error": {}}]',
+        "[1]",
+        "nonsense",
+        '[{"text": "a", "json": 1}]',
+        '[{"text": "a", "colour": 1}]',
+        '[{"text": "a", "match": {"mood": 1}}]',
+        '[{"match": "a", "turns": [{}]}]',
+    ],
+)
 def test_a_script_that_cannot_be_used_is_a_value_error(text: str) -> None:
     with pytest.raises(ValueError):
         read_script(text)
