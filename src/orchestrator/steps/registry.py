@@ -19,9 +19,11 @@ from temporalio.common import RawValue
 
 import orchestrator.steps as package
 from orchestrator.errors import TerminalError
+from orchestrator.spec.acts.agent import AgentConfig
 from orchestrator.spec.base import ActConfig
-from orchestrator.spec.call import CLOSE_TASK
+from orchestrator.spec.call import AGENT_OPEN, AGENT_TURN, CLOSE_TASK
 from orchestrator.steps import human_task
+from orchestrator.steps.agent import open_agent, take_turn
 from orchestrator.steps.attempt import current_step
 from orchestrator.steps.context import StepContext
 from orchestrator.steps.function import Function, invoke_arguments
@@ -61,8 +63,10 @@ def step_activities() -> list[Activity]:
 
 
 def function_activities(functions: Mapping[str, Function]) -> list[Activity]:
-    """One activity per name of a user's function, and one that answers for every unknown name."""
-    return [_function_activity(name, function) for name, function in functions.items()] + [_unknown(list(functions))]
+    """One activity per name of a user's function, one that answers for every unknown name, and those of agents, whose
+    tools functions are."""
+    named = [_function_activity(name, function) for name, function in functions.items()]
+    return [*named, _unknown(list(functions)), *_agent_activities(functions)]
 
 
 def validate_config(model: type[ActConfig], config: Json, where: str) -> ActConfig:
@@ -82,6 +86,21 @@ def _activity(step: StepType) -> Activity:
         return await step.run(validate_config(step.config, config, context.source), context, *more)
 
     return attempt
+
+
+def _agent_activities(functions: Mapping[str, Function]) -> list[Activity]:
+    @activity.defn(name=AGENT_OPEN)
+    async def opening(config: Any, told: dict[str, Any]) -> Any:
+        context = current_step()
+        checked = validate_config(AgentConfig, config, context.source)
+        assert isinstance(checked, AgentConfig)
+        return await open_agent(checked, told, context, functions)
+
+    @activity.defn(name=AGENT_TURN)
+    async def turn(told: dict[str, Any]) -> Any:
+        return await take_turn(told, current_step())
+
+    return [opening, turn]
 
 
 @activity.defn(name=CLOSE_TASK)
