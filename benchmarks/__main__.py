@@ -1,4 +1,4 @@
-"""``python -m benchmarks [--only micro|steps|webhook|express|loops] [--rounds N] [--save]``."""
+"""``python -m benchmarks [--only micro|steps|webhook|express|loops|agents] [--rounds N] [--save]``."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import sys
 
 import uvloop
 
-from benchmarks import express, loops, micro, report, steps, webhook
+from benchmarks import agents, express, loops, micro, report, steps, webhook
 
-PARTS = ("micro", "steps", "webhook", "express", "loops")
+PARTS = ("micro", "steps", "webhook", "express", "loops", "agents")
 
 
 async def main() -> None:
@@ -39,6 +39,8 @@ async def _table(part: str, rounds: int) -> str:
         passes = report.table("While, one function step in each pass", await loops.measure_while(rounds))
         items = report.table(f"For-each, {loops.ITEMS} items, one function step each", await loops.measure_each(rounds))
         return f"{passes}\n{items}"
+    if part == "agents":
+        return report.table("Agent, a model call and a function call in each turn", await agents.measure(rounds))
     if part == "express":
         rows, base = await express.measure(rounds, _say)
         return report.table("Webhook, five HTTP steps, synchronous answer, express", rows, base)
