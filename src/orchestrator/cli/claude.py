@@ -26,6 +26,7 @@ async def claude_for(settings: Settings) -> AsyncIterator[Settings]:
         return
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "orchestrator.testing.claude_stand_in", "--port", "0"),
+        *(("--script", str(flows)) if (flows := settings.project_dir / "workflows").is_dir() else ()),
         stdout=asyncio.subprocess.PIPE,
         start_new_session=True,
         preexec_fn=die_with_parent(),

@@ -11,8 +11,8 @@ As a process of its own (its URL is the first line it prints; it ends on SIGTERM
     ANTHROPIC_API_KEY=any ANTHROPIC_BASE_URL=http://127.0.0.1:43211 orchestrator up
 
 ``replies.json`` is a list of replies as ``Reply.from_json`` reads them; one with ``match`` is a rule, one with
-``match`` and ``turns`` the script of a conversation (``rule_from_json``). What has been asked so far: ``GET
-/_stand_in/requests``.
+``match`` and ``turns`` the script of a conversation (``rule_from_json``). In place of a file, a folder: then the
+``SCRIPT`` of every ``stand_in.py`` in it counts. What has been asked so far: ``GET /_stand_in/requests``.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from typing import Any
 from orchestrator.testing.claude_persona import MODERATION, Persona, Words
 from orchestrator.testing.claude_replies import Reply, Rule, Turns, When, rule_from_json
 from orchestrator.testing.claude_request import Request
+from orchestrator.testing.claude_scripts import project_script
 from orchestrator.testing.claude_server import ClaudeStandIn
 
 __all__ = [
@@ -76,13 +77,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=0, help="0 takes a free one")
-    parser.add_argument("--script", type=Path, help="JSON file with replies")
+    parser.add_argument("--script", type=Path, help="JSON file with replies, or a folder with `stand_in.py` files")
     parser.add_argument("--delay", type=float, default=0.0, help="seconds before each reply")
     given = parser.parse_args(arguments)
     script: list[Any] = []
     try:
         if given.script is not None:
-            script = read_script(given.script.read_text(encoding="utf-8"))
+            folder = given.script.is_dir()
+            script = project_script(given.script) if folder else read_script(given.script.read_text(encoding="utf-8"))
         asyncio.run(_serve(ClaudeStandIn(script, host=given.host, port=given.port, delay=given.delay)))
     except (OSError, ValueError) as error:
         sys.stderr.write(f"the stand-in cannot start: {error}\n")
