@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from fastapi import FastAPI
+from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from orchestrator.client import Client
@@ -16,6 +17,8 @@ from orchestrator.errors import Unavailable
 from orchestrator.gateway import docs, flows, health, problems, runs, tasks
 from orchestrator.gateway.bodies import BodyLimit
 from orchestrator.gateway.codec import codec_app
+from orchestrator.gateway.mcp.door import Door
+from orchestrator.gateway.mcp.server import create_server
 from orchestrator.gateway.openapi import describe
 from orchestrator.gateway.routes import Routes
 from orchestrator.gateway.webhooks import Webhooks
@@ -36,10 +39,13 @@ def create_app(client: Client, store: Store, project: Project | Callable[[], Pro
     def current_project() -> Project:
         return project if isinstance(project, Project) else project()
 
+    mcp_door = Door(create_server(client, store, current_project, settings), settings)
+
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         purging = asyncio.create_task(_purge(store, settings), name="purge the store")
-        yield
+        async with mcp_door.open():
+            yield
         purging.cancel()
         await asyncio.wait([purging])
 
@@ -60,6 +66,8 @@ def create_app(client: Client, store: Store, project: Project | Callable[[], Pro
     app.include_router(flows.router(store, current_project, settings))
     app.include_router(runs.router(client))
     app.include_router(tasks.router(client))
+    # A route like the others: whatever middleware guards the API guards it too.
+    app.router.routes.append(Route("/mcp", mcp_door, include_in_schema=False))
     if settings.codec_origins:
         app.mount("/codec", codec_app(client.temporal.data_converter, settings.codec_origins))
     app.router.default = Webhooks(client, routes, settings)

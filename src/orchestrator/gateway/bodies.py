@@ -42,7 +42,7 @@ async def read_body(request: Request, limit: int) -> Body:
     JSON, forms, text and nothing are understood; nothing is ``{}``. Raises HTTPException 400 for a body that is not
     what its content type says, 413 as soon as it is larger than ``limit``, 415 for files and binary data.
     """
-    raw = await _read(request, limit)
+    raw = await read_raw(request, limit)
     if not raw:
         return Body(raw, {}, True)
     given = request.headers.get("content-type")
@@ -110,7 +110,8 @@ def too_large(limit: int) -> HTTPException:
     )
 
 
-async def _read(request: Request, limit: int) -> bytes:
+async def read_raw(request: Request, limit: int) -> bytes:
+    """The bytes of a body. Raises HTTPException 413 as soon as there are more than ``limit``."""
     declared = request.headers.get("content-length", "")
     parts: list[bytes] = []
     size = int(declared) if declared.isascii() and declared.isdigit() and len(declared) < 20 else 0
