@@ -8,6 +8,7 @@ from pathlib import Path as FilePath
 from typing import Any
 
 from orchestrator.errors import FlowInvalid, Problem
+from orchestrator.spec.agents import check_agents
 from orchestrator.spec.catalogue import check_catalogue
 from orchestrator.spec.declared import assign_ids, check_schemas, inputs_schema
 from orchestrator.spec.definition import Definition
@@ -83,6 +84,8 @@ def load_flow(text: str, file: str, project: Project) -> LoadedFlow:
     check_rules(everything, findings)
     findings.raise_if_any()
     assert flow is not None, "a flow without a model has problems"
+    check_agents(everything, flow, project.agents, project.mcp, findings)
+    findings.raise_if_any()
     check_catalogue(everything, flow, project, findings)
     not_evaluated(flow, findings)
     definition = normalise(flow, steps, handlers, inputs, visibility.env, source)

@@ -12,6 +12,7 @@ from typing import Any, Literal, get_args
 from pydantic import BaseModel, BeforeValidator
 from pydantic_core import PydanticUndefined
 
+from orchestrator.spec.agents import agent_bindings
 from orchestrator.spec.base import parse_duration
 from orchestrator.spec.control import ControlConfig
 from orchestrator.spec.definition import Definition, Node, Retry, Timeout
@@ -335,12 +336,14 @@ def _duration_kind(annotation: Any, metadata: tuple[Any, ...] = ()) -> _Kind | N
     return None
 
 
-_BOUND = {"api": (("services", "service"),), "mcp": (("mcp", "server"),), "agent": (("agents", "agent"),)}
+_BOUND = {"api": (("services", "service"),), "mcp": (("mcp", "server"),)}
 
 
 def _bindings(flow: Flow, placed: Placed) -> dict[str, dict[str, Json]]:
     """The flow's own catalogue entries that a step names; all of a kind where the name is computed."""
-    catalogues = {"services": flow.services, "mcp": flow.mcp, "agents": flow.agents}
+    if placed.type == "agent":
+        return agent_bindings(flow, placed.config)
+    catalogues = {"services": flow.services, "mcp": flow.mcp}
     wanted: dict[str, dict[str, Json]] = {}
 
     def bind(kind: str, name: Json) -> None:
@@ -351,11 +354,6 @@ def _bindings(flow: Flow, placed: Placed) -> dict[str, dict[str, Json]]:
 
     for kind, key in _BOUND.get(placed.type, ()):
         bind(kind, placed.config.get(key))
-    if placed.type == "agent":
-        for tool in placed.config.get("tools") or []:
-            if isinstance(tool, dict):
-                bind("mcp", tool.get("mcp"))
-                bind("agents", tool.get("agent"))
     if placed.type == "multi-channel":
         for channel in placed.config.get("channels") or []:
             for name in channel if isinstance(channel, dict) else ():

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from orchestrator.expressions import ExpressionError, Meter, Names, compile_expression
+from orchestrator.spec.agents import check_agent_step
 from orchestrator.spec.findings import Findings, is_template, kind_of, suggestion
 from orchestrator.spec.reading import WAITING, Placed, step_types
 from orchestrator.spec.source import Path
@@ -133,7 +134,13 @@ def _allow(placed: Placed, findings: Findings) -> None:
             findings.error(path, f"unknown step type `{name}`", suggestion(name, step_types()))
 
 
-_BY_TYPE = {"wait-for-event": _event, "for-each": _items, "parallel": _wait_for, "run-steps": _allow}
+_BY_TYPE = {
+    "wait-for-event": _event,
+    "for-each": _items,
+    "parallel": _wait_for,
+    "run-steps": _allow,
+    "agent": check_agent_step,
+}
 
 
 def _compensation(placed: Placed, findings: Findings) -> None:

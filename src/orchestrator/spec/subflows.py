@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from orchestrator.errors import Problem
+from orchestrator.spec.agents import agent_flows
 from orchestrator.spec.definition import Definition, Node
 from orchestrator.spec.findings import is_template
 
@@ -19,7 +20,7 @@ _LEAVES = frozenset({"return", "fail", "human-task", "wait-for-event"})
 
 @dataclass(frozen=True, slots=True)
 class SubflowCall:
-    """A ``flow`` step whose flow is written down, not computed."""
+    """A ``flow`` step, or a tool of an agent, whose flow is written down, not computed."""
 
     step: str
     flow: str
@@ -47,6 +48,8 @@ def _calls(nodes: Sequence[Node], always: bool) -> Iterator[SubflowCall]:
         if node.type == "flow" and isinstance(name, str) and not is_template(name):
             version = node.config.get("version")
             yield SubflowCall(node.id, name, None if version is None else str(version), node.source, here)
+        if node.type == "agent":
+            yield from (SubflowCall(node.id, tool, None, node.source, False) for tool in agent_flows(node))
         for label, children in node.lists.items():
             sure = here and node.type not in _MAYBE and label not in _AFTER and not label.startswith("catch[")
             yield from _calls(children, sure and not _races(node))

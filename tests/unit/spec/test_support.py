@@ -14,7 +14,6 @@ WAIT = "[{type: wait, config: {duration: 1}}]"
     ("step", "what"),
     [
         ("type: wait-for-event, config: {callback: true}", "`callback` of a `wait-for-event`"),
-        ("type: agent, config: {goal: x, model: m}", "`agent`"),
         ("type: state, config: {get: x}", "`state`"),
         ("type: email, config: {to: a@b.c}", "`email`"),
         ("type: slack, config: {channel: c, message: m}", "`slack`"),
