@@ -8,8 +8,11 @@ from typing import Any
 from pydantic import Field
 
 from orchestrator.errors import FlowInvalid, Problem
+from orchestrator.spec.agents import check_project_agents
 from orchestrator.spec.base import Spec
 from orchestrator.spec.findings import Findings, check_model, kind_of
+from orchestrator.spec.models import check_aliases
+from orchestrator.spec.prices import Price, check_prices
 from orchestrator.spec.source import read_source
 
 PROJECT_FILE = "orchestrator.yaml"
@@ -17,7 +20,7 @@ PROJECT_FILE = "orchestrator.yaml"
 
 class Project(Spec):
     """The project's catalogue. Entries stay raw JSON here: the step type that uses one reads it with its own model,
-    secrets filled in, inside the activity."""
+    secrets filled in, inside the activity. Prices and aliases of models hold no secrets and are read here."""
 
     services: dict[str, Any] = Field(default={})
     mcp: dict[str, Any] = Field(default={})
@@ -27,8 +30,9 @@ class Project(Spec):
     contacts: dict[str, Any] = Field(default={})
     events: dict[str, Any] = Field(default={})
     env: dict[str, str | int | float | bool | None] = Field(default={})
-    prices: dict[str, Any] = Field(default={})
-    models: dict[str, Any] = Field(default={})
+    prices: dict[str, Price | list[Price]] = Field(default={})
+    models: dict[str, str] = Field(default={})
+    """Aliases: a name that flows may use, and the id of a model."""
     root: Path = Field(default=Path(), exclude=True)
     """The folder the file is in; not a key of the file."""
 
@@ -57,6 +61,10 @@ def load_project(root: Path) -> Project:
     # A section left empty (`services:`) is an empty one.
     given = {key: {} if value is None and key in _KEYS else value for key, value in data.items() if key != "root"}
     project = check_model(Project, given, findings, (), f" in {PROJECT_FILE}")
+    findings.raise_if_any()
+    check_aliases(project.models, findings)
+    check_prices(project.prices, findings)
+    check_project_agents(project.agents, findings)
     findings.raise_if_any()
     loaded: Project = project.model_copy(update={"root": root})
     return loaded

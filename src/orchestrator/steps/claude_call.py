@@ -19,13 +19,13 @@ from anthropic.types import Message
 from temporalio import activity
 
 from orchestrator.errors import StepError, TerminalError
+from orchestrator.spec.models import resolve_alias
 from orchestrator.steps.claude_errors import SDK_ERRORS, step_error
 from orchestrator.steps.claude_spending import add_usage
 from orchestrator.steps.context import StepContext
 
 Json = Any
 
-DEFAULT_MODEL = "claude-sonnet-5-5"
 _CONNECT_SECONDS = 10.0
 _PROGRESS_EVERY = 20_000
 """Characters of an answer between two reports of progress; Temporal's SDK thins them out further."""
@@ -69,10 +69,7 @@ async def connect(context: StepContext) -> AsyncAnthropic:
 def resolve_model(name: str | None, context: StepContext) -> str:
     """The model id for what an author wrote: an alias of ``models`` in orchestrator.yaml, or an id; None is the alias
     ``default``."""
-    aliases = context.project.models
-    if (name or "default") in aliases:
-        return str(aliases[name or "default"])
-    return DEFAULT_MODEL if name is None else name
+    return resolve_alias(name, context.project.models)
 
 
 async def send(sdk: AsyncAnthropic, request: dict[str, Json], context: StepContext) -> Message:
@@ -87,7 +84,7 @@ async def send(sdk: AsyncAnthropic, request: dict[str, Json], context: StepConte
         async with _stream(sdk, request) as stream:
             message = await _heard(stream, request, context)
     except SDK_ERRORS as error:
-        raise step_error(error) from error
+        raise step_error(error, str(request["model"])) from error
     add_usage(context, request, message)
     return message
 

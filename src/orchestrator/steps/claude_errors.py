@@ -9,6 +9,7 @@ import anthropic
 import httpx2
 
 from orchestrator.errors import StepError, TerminalError
+from orchestrator.spec.models import advice_on
 from orchestrator.steps.retry_after import retry_after
 
 _RETRYABLE = {408, 409, 429}
@@ -25,10 +26,11 @@ SDK_ERRORS = (anthropic.AnthropicError, httpx2.HTTPError, json.JSONDecodeError, 
 """Everything a call of the SDK is known to raise."""
 
 
-def step_error(error: Exception) -> StepError:
-    """The step error for an exception of ``SDK_ERRORS``: TerminalError where trying again cannot help."""
+def step_error(error: Exception, model: str = "") -> StepError:
+    """The step error for an exception of ``SDK_ERRORS``: TerminalError where trying again cannot help. ``model`` is the
+    one that was asked, for the advice in a message."""
     if isinstance(error, anthropic.APIStatusError):
-        return _status_error(error)
+        return _status_error(error, model)
     if isinstance(error, anthropic.APITimeoutError | httpx2.TimeoutException):
         return StepError("timeout", "nothing was heard from Claude for longer than ORCHESTRATOR_CLAUDE_SILENCE allows")
     if isinstance(error, httpx2.HTTPError):
@@ -42,7 +44,7 @@ def step_error(error: Exception) -> StepError:
     return TerminalError("invalid_request", f"the request to Claude cannot be made: {error}")
 
 
-def _status_error(error: anthropic.APIStatusError) -> StepError:
+def _status_error(error: anthropic.APIStatusError, model: str) -> StepError:
     status = error.status_code
     code = error.error_code or ""
     asked = error.response.headers.get("x-should-retry")
@@ -51,7 +53,8 @@ def _status_error(error: anthropic.APIStatusError) -> StepError:
     transient = status in _RETRYABLE or status >= 500 or (status == 200 and error.type in _TRANSIENT)
     retryable = asked == "true" or (asked != "false" and transient and not spend_limit)
     kind = StepError if retryable else TerminalError
-    hint = f" ({_HINTS[status]})" if status in _HINTS else ""
+    advice = advice_on(model) if status == 404 else None
+    hint = f" ({advice or _HINTS[status]})" if status in _HINTS else ""
     data: dict[str, Any] = {
         "error_type": error.type,
         "error_code": error.error_code,

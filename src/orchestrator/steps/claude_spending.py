@@ -10,7 +10,7 @@ from anthropic.types import Message, Usage
 from orchestrator.errors import TerminalError
 from orchestrator.steps.claude_errors import SDK_ERRORS, step_error
 from orchestrator.steps.context import StepContext
-from orchestrator.steps.pricing import UNPRICED, Tokens, cost_of, price_of
+from orchestrator.steps.pricing import UNPRICED, Service, Tokens, cost_of, price_of
 
 Json = Any
 
@@ -24,7 +24,10 @@ def add_usage(context: StepContext, request: dict[str, Json], message: Message) 
     usage: Usage | None = getattr(message, "usage", None)
     tokens = _tokens(usage, request)
     model = message.model or str(request["model"])
-    cost = None if usage is None else cost_of(model, tokens, context.project.prices)
+    cost = None
+    if usage is not None:
+        service = Service(usage.service_tier, usage.inference_geo, usage.speed)
+        cost = cost_of(model, tokens, context.project.prices, service)
     total = context.usage
     counts = {
         "input_tokens": tokens.input,
@@ -62,7 +65,7 @@ async def answer_limit(
     try:
         prompt = (await sdk.messages.count_tokens(**counted)).input_tokens
     except SDK_ERRORS as error:
-        raise step_error(error) from error
+        raise step_error(error, str(request["model"])) from error
     if tokens is not None:
         limit = min(limit, tokens - prompt)
     if cost is not None:
@@ -84,7 +87,7 @@ def _affordable(request: dict[str, Json], prompt: int, left: float, context: Ste
     """Tokens of an answer that ``left`` dollars pay for, the prompt taken at its dearest class."""
     model = str(request["model"])
     price = price_of(model, prompt, context.project.prices)
-    if price is None:
+    if price is None or price.input is None or price.output is None:
         raise TerminalError(
             UNPRICED, f"a limit on cost needs a price for '{model}': add it under prices in orchestrator.yaml"
         )

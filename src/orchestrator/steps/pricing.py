@@ -1,75 +1,15 @@
-"""What a Claude call costs: US dollars per million tokens, by model, class of token and size of the prompt.
-
-The table is what the vendor's pages said in November 2026; ``prices`` in orchestrator.yaml overrides and
-extends it. A price nobody knows is never taken for zero: the cost is then ``unpriced``.
-"""
+"""What a Claude call costs, by model, class of token, size of the prompt and how it was served. A price nobody knows is
+never taken for zero: the cost is then ``unpriced``."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
-from pydantic import Field, TypeAdapter, ValidationError
-
-from orchestrator.errors import TerminalError
-from orchestrator.spec.base import Spec
+from orchestrator.spec.prices import Price, Prices, tiers_of
 
 UNPRICED = "unpriced"
-_DATED = re.compile(r"-\d{8}$")
-
-
-class Price(Spec):
-    """Dollars per million tokens. A model has one, or a list of them with rising ``up_to``."""
-
-    input: float = Field(ge=0, strict=False)
-    output: float = Field(ge=0, strict=False)
-    cache_write: float | None = Field(default=None, ge=0, strict=False)
-    """Written to the five-minute cache."""
-    cache_write_1h: float | None = Field(default=None, ge=0, strict=False)
-    cache_read: float | None = Field(default=None, ge=0, strict=False)
-    up_to: int | None = Field(default=None, gt=0)
-    """Applies to prompts of at most so many tokens, the cached ones included."""
-
-
-_PRICES: TypeAdapter[Price | list[Price]] = TypeAdapter(Price | list[Price])
-
-
-def _price(
-    input: float,  # noqa: A002 - the word of the API
-    output: float,
-    write: float | None = None,
-    hour: float | None = None,
-    read: float | None = None,
-    up_to: int | None = None,
-) -> Price:
-    return Price(input=input, output=output, cache_write=write, cache_write_1h=hour, cache_read=read, up_to=up_to)
-
-
-_OPUS_4 = (_price(5, 25, 6.25, 10, 0.50),)
-_FABLE_5 = (_price(10, 50),)
-
-PRICES: Mapping[str, tuple[Price, ...]] = {
-    "claude-fable-5": _FABLE_5,
-    "claude-fable-5-1": _FABLE_5,
-    "claude-mythos-5": _FABLE_5,
-    "claude-mythos-5-1": _FABLE_5,
-    "claude-opus-5-5": (_price(4, 20, 5, 8, 0.20),),
-    "claude-opus-5": (_price(5, 25, 6.25, 10, 0.50),),
-    "claude-sonnet-5-5": (_price(2, 10, 2.50, 4, 0.20),),
-    "claude-sonnet-5": (_price(2, 10, 2.50, 4, 0.20),),
-    "claude-haiku-5-5": (
-        _price(0.10, 0.50, 0.125, 0.20, up_to=100_000),
-        _price(0.50, 2.50, 0.625, 1.0),
-    ),
-    "claude-haiku-4-5": (_price(1, 5, 1.25, 2, 0.10),),
-    "claude-sonnet-4-6": (_price(3, 15, 3.75, 6, 0.30),),
-    "claude-opus-4-5": _OPUS_4,
-    "claude-opus-4-6": _OPUS_4,
-    "claude-opus-4-7": _OPUS_4,
-    "claude-opus-4-8": _OPUS_4,
-}
+_BATCH, _US = 0.5, 1.1
+"""Factors of models that name none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,23 +28,26 @@ class Tokens:
         return self.input + self.cache_write + self.cache_write_1h + self.cache_read
 
 
-def price_of(model: str, prompt: int, overrides: Mapping[str, Any]) -> Price | None:
-    """The price of ``model`` for a prompt of so many tokens; None when unknown. A dated id has its plain
-    id's price.
+@dataclass(frozen=True, slots=True)
+class Service:
+    """How a call was served, in the words of the API's ``usage``."""
 
-    Raises TerminalError ``invalid_config`` for an entry of ``prices`` that is not a price.
-    """
-    plain = _DATED.sub("", model)
-    for name in (model, plain):
-        if name in overrides:
-            return _tier(_read(name, overrides[name]), prompt)
-    return _tier(PRICES.get(model) or PRICES.get(plain, ()), prompt)
+    tier: str | None = None
+    geo: str | None = None
+    speed: str | None = None
 
 
-def cost_of(model: str, tokens: Tokens, overrides: Mapping[str, Any]) -> float | None:
-    """Dollars for one call, None when any class of token it used has no known price."""
-    price = price_of(model, tokens.prompt, overrides)
-    if price is None:
+def price_of(model: str, prompt: int, prices: Prices) -> Price | None:
+    """The price of ``model`` for a prompt of so many tokens; None when unknown. ``prices`` are the project's."""
+    fitting = (tier for tier in tiers_of(model, prices) if tier.up_to is None or prompt <= tier.up_to)
+    return next(fitting, None)
+
+
+def cost_of(model: str, tokens: Tokens, prices: Prices, service: Service | None = None) -> float | None:
+    """Dollars for one call, None when any class of token it used, or the way it was served, has no known price."""
+    price = price_of(model, tokens.prompt, prices)
+    factor = None if price is None else _factor(price, service or Service())
+    if price is None or factor is None or price.input is None or price.output is None:
         return None
     parts = (
         (tokens.input, price.input),
@@ -118,21 +61,17 @@ def cost_of(model: str, tokens: Tokens, overrides: Mapping[str, Any]) -> float |
         if count and rate is None:
             return None
         total += count * (rate or 0.0)
-    return round(total / 1_000_000, 9)
+    return round(total * factor / 1_000_000, 9)
 
 
-def _read(model: str, entry: Any) -> tuple[Price, ...]:
-    try:
-        prices = _PRICES.validate_python(entry)
-    except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False)[0]
-        raise TerminalError(
-            "invalid_config",
-            f"prices.{model} in orchestrator.yaml: {first['msg']}; a price is {{input, output, cache_write, "
-            "cache_write_1h, cache_read}} in dollars per million tokens",
-        ) from error
-    return tuple(prices) if isinstance(prices, list) else (prices,)
-
-
-def _tier(prices: tuple[Price, ...], prompt: int) -> Price | None:
-    return next((price for price in prices if price.up_to is None or prompt <= price.up_to), None)
+def _factor(price: Price, service: Service) -> float | None:
+    factor = 1.0
+    if service.tier == "batch":
+        factor *= _BATCH if price.batch is None else price.batch
+    if service.geo == "us":
+        factor *= _US if price.us is None else price.us
+    if service.speed == "fast":
+        if price.fast is None:
+            return None
+        factor *= price.fast
+    return factor

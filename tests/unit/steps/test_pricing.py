@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.errors import TerminalError
-from orchestrator.steps.pricing import PRICES, Tokens, cost_of, price_of
+from orchestrator.spec.prices import Price, Prices, shipped_prices, tiers_of
+from orchestrator.steps.pricing import Service, Tokens, cost_of, price_of
 
 MILLION = 1_000_000
 
@@ -47,25 +45,51 @@ def test_a_price_nobody_knows_is_not_zero(model: str, tokens: Tokens) -> None:
     assert cost_of(model, tokens, {}) is None
 
 
-def test_the_project_overrides_and_extends_the_table() -> None:
-    prices: dict[str, Any] = {
-        "claude-sonnet-5-5": {"input": 1, "output": 1},
-        "house-model": [{"input": 1, "output": 1, "up_to": 10}, {"input": 3, "output": 1}],
+def test_the_project_overrides_single_keys_and_extends_the_table() -> None:
+    prices: Prices = {
+        "claude-sonnet-5-5": Price(input=1),
+        "claude-haiku-5-5": Price(cache_read=0.01),
+        "claude-opus-5": [Price(input=7, output=7)],
+        "house-model": [Price(input=1, output=1, up_to=10), Price(input=3, output=1)],
     }
     assert cost_of("claude-sonnet-5-5", Tokens(input=MILLION), prices) == 1.0
+    assert cost_of("claude-sonnet-5-5", Tokens(output=MILLION), prices) == 10.0
+    assert cost_of("claude-haiku-5-5", Tokens(cache_read=MILLION), prices) == pytest.approx(0.01)
+    assert cost_of("claude-haiku-5-5", Tokens(input=MILLION), prices) == pytest.approx(0.5), "tiers stay"
+    assert cost_of("claude-opus-5", Tokens(cache_read=1), prices) is None, "a list replaces the whole"
     assert cost_of("house-model", Tokens(input=10), prices) == pytest.approx(0.00001)
     assert cost_of("house-model", Tokens(input=11), prices) == pytest.approx(0.000033)
 
 
 @pytest.mark.parametrize(
-    "entry", [{"input": 1}, {"input": -1, "output": 1}, "cheap", {"input": 1, "output": 1, "x": 1}]
+    ("service", "dollars"),
+    [
+        (Service(), 4.0),
+        (Service(tier="standard", geo="global", speed="standard"), 4.0),
+        (Service(tier="batch"), 2.0),
+        (Service(geo="us"), 4.4),
+        (Service(speed="fast"), 8.0),
+        (Service(tier="batch", geo="us"), 2.2),
+    ],
 )
-def test_an_entry_that_is_no_price_names_itself(entry: Any) -> None:
-    with pytest.raises(TerminalError, match=r"prices\.m in orchestrator\.yaml"):
-        cost_of("m", Tokens(), {"m": entry})
+def test_how_a_call_was_served_has_its_factor(service: Service, dollars: float) -> None:
+    assert cost_of("claude-opus-5-5", Tokens(input=MILLION), {}, service) == pytest.approx(dollars)
 
 
-@given(st.sampled_from(sorted(PRICES)), st.integers(0, 10**7), st.integers(0, 10**6))
+def test_a_factor_nobody_knows_is_not_one() -> None:
+    fast = Service(speed="fast")
+    assert cost_of("claude-sonnet-5-5", Tokens(input=1), {}, fast) is None
+    assert cost_of("claude-sonnet-5-5", Tokens(input=MILLION), {"claude-sonnet-5-5": Price(fast=3)}, fast) == 6.0
+
+
+def test_every_shipped_price_is_whole() -> None:
+    for model in shipped_prices():
+        tiers = tiers_of(model, {})
+        assert all(tier.input is not None and tier.output is not None for tier in tiers), model
+        assert [tier.up_to is None for tier in tiers] == [*[False] * (len(tiers) - 1), True], model
+
+
+@given(st.sampled_from(sorted(shipped_prices())), st.integers(0, 10**7), st.integers(0, 10**6))
 def test_more_tokens_never_cost_less(model: str, prompt: int, output: int) -> None:
     one, more = (cost_of(model, Tokens(input=prompt, output=output + extra), {}) for extra in (0, 1))
     assert one is not None
