@@ -61,6 +61,10 @@ class Inbox:
         else:
             self._keep(name, message, size)
 
+    def holds(self, name: str) -> bool:
+        """Whether something of this name waits to be taken."""
+        return bool(self._waiting.get(name))
+
     def refusal(self, name: str, message: Json) -> str | None:
         """Why an update could not be taken now; None when it can."""
         reasons = [_refusal(path, receiver, message) for path, receiver in self._open.get(name, {}).items()]

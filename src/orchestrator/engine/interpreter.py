@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 
 from temporalio.exceptions import is_cancelled_exception
 
 from orchestrator.engine.activities import Call, Outcome
+from orchestrator.engine.callbacks import addressed
 from orchestrator.engine.clock import now_text
 from orchestrator.engine.constructs import control, recover, repeat, saga, subflow, waiting
 from orchestrator.engine.constructs.agent import agent
@@ -226,6 +228,8 @@ class Interpreter:
     async def _act(self, node: Node, frame: Frame, path: str) -> Outcome:
         code = self.program.code(node)
         rendered = self.render(code.config, node, frame)
+        if rendered.late:
+            rendered = replace(rendered, late=addressed(rendered.late, self.run.envelope.definition, node, path))
         cache = None if code.cache is None else self._cache(node, code.cache, frame)
         generation = self.run.journal.generation(path)
         plans = self.program.plans

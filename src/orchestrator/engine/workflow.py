@@ -12,7 +12,7 @@ from temporalio import workflow
 from temporalio.common import RawValue, RetryPolicy, SearchAttributeKey
 from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
 
-from orchestrator.engine import snapshot, view
+from orchestrator.engine import callbacks, snapshot, view
 from orchestrator.engine.activities import Activities
 from orchestrator.engine.budget import Budget
 from orchestrator.engine.children import REPORT, Children
@@ -291,6 +291,8 @@ class FlowWorkflow:
             case "orchestrator.event":
                 event = as_event(message)
                 return event if isinstance(event, str) else self._events.deliver(event)
+            case callbacks.MESSAGE:
+                return callbacks.deliver(self._inbox, self._journal, message)
             case _:
                 return "no signal of this name is known: names with a dot are Orchestrator's own"
         self._show_progress()
@@ -298,13 +300,16 @@ class FlowWorkflow:
 
     @workflow.update(dynamic=True)
     def on_update(self, name: str, args: Sequence[RawValue]) -> dict[str, Json]:
-        """Decide the task of step ``name`` and learn at once that it was taken."""
+        """Decide the task of step ``name``, or answer a callback, and learn at once that it was taken."""
         self._addressed = True
         self._gate.progressed()
         message = self._message(args)
         # Asked again: another message of the same workflow task may have been taken since the validator looked.
         self._refuse(name, message)
-        self._inbox.deliver(name, message)
+        if name == callbacks.MESSAGE:
+            callbacks.deliver(self._inbox, self._journal, message)
+        else:
+            self._inbox.deliver(name, message)
         return {"accepted": True, "step": name, "at": now_text()}
 
     @on_update.validator
@@ -322,7 +327,10 @@ class FlowWorkflow:
             ) from error
 
     def _refuse(self, name: str, message: Json) -> None:
-        refusal = self._inbox.refusal(name, message)
+        if name == callbacks.MESSAGE:
+            refusal = callbacks.refusal(self._inbox, self._journal, message)
+        else:
+            refusal = self._inbox.refusal(name, message)
         if refusal is not None:
             raise ApplicationError(refusal, type="refused", non_retryable=True)
 

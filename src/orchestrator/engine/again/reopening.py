@@ -13,7 +13,7 @@ from orchestrator.spec.definition import Json
 Record = Mapping[str, Json]
 State = dict[str, Json]
 
-_OLD = ("deadline", "bound", "wake", "until", "retry_at", "retry_until", "handling")
+_OLD = ("deadline", "bound", "wake", "until", "retry_at", "retry_until", "handling", "failure", "listening")
 
 
 def fresh(state: Mapping[str, Json]) -> State:

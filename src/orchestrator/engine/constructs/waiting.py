@@ -10,6 +10,7 @@ from typing import Any
 from temporalio import workflow
 
 from orchestrator.engine.activities import Outcome
+from orchestrator.engine.callbacks import name_of
 from orchestrator.engine.clock import now_text
 from orchestrator.engine.events import Event, matches_type, member
 from orchestrator.engine.failures import StepFailed, error_record, told
@@ -76,11 +77,13 @@ async def wait_for_event(walk: Walk, node: Node, frame: Frame, path: str) -> Out
             await listening.done
         else:
             await run.clock.first(listening.done, until, f"timeout of {node.id}")
+    if listening.failure is not None:
+        raise StepFailed(error_record(node, path, **listening.failure))
     if listening.is_full():
         return Outcome(listening.output())
     if node.config.get("on_timeout") == "continue":
         return Outcome({"timed_out": True, "event": None, "events": listening.taken})
-    awaited = node.config.get("signal") or ", ".join(listening.types)
+    awaited = "its callback" if node.config.get("callback") else listening.signal or ", ".join(listening.types)
     message = f"'{node.id}' waited for {awaited} until {shown}, and none came that correlates"
     raise StepFailed(error_record(node, path, "deadline_exceeded", message))
 
@@ -96,11 +99,15 @@ class _Listening:
         self.state = walk.run.journal.state(path)
         self.taken: dict[str, Event] = self.state.setdefault("taken", {})
         self.done = new_future()
+        self.failure: dict[str, str] | None = self.state.get("failure")
+        """What a callback was told instead of data."""
+        self.signal: str | None = name_of(path) if node.config.get("callback") else node.config.get("signal")
+        """What it is called in the inbox; None where it waits for events."""
         self._meter = Meter(workflow.now, lambda: str(workflow.uuid4()), OPERATIONS_PER_EVENT)
         wanted = walk.render(walk.program.code(node).config, node, frame).value
         given = wanted.get("event", ())
         self.types: tuple[str, ...] = tuple(given) if isinstance(given, list | tuple) else (given,)
-        if node.config.get("signal") is None and not (self.types and all(isinstance(t, str) and t for t in self.types)):
+        if self.signal is None and not (self.types and all(isinstance(t, str) and t for t in self.types)):
             message = f"`event` of '{node.id}' gave {told(given)}: nobody can send an event of that type"
             raise StepFailed(error_record(node, path, "invalid_config", message))
         self._correlate: dict[str, Json] = wanted.get("correlate", {})
@@ -110,6 +117,8 @@ class _Listening:
 
     def is_full(self) -> bool:
         """Whether everything has come."""
+        if self.failure is not None:
+            return True
         if self._node.config.get("mode") == "all":
             return all(kind in self.taken for kind in self.types)
         return bool(self.taken)
@@ -122,7 +131,7 @@ class _Listening:
     def opened(self) -> Iterator[None]:
         """Listen while the context is open."""
         run = self._walk.run
-        signal = self._node.config.get("signal")
+        signal = self.signal
         self._settle()
         if not self.is_full() and self._node.config.get("include_trigger"):
             self._offer(_trigger_event(run.envelope.trigger))
@@ -152,12 +161,21 @@ class _Listening:
     def _refuse(self, message: Json) -> str | None:
         if self.is_full():
             return f"'{self._node.id}' has what it waited for"
-        event = _signal_event(str(self._node.config["signal"]), message)
+        event = self._event(message)
         return None if self._correlates(event) else f"it does not correlate with what '{self._node.id}' waits for"
 
     def _take(self, message: Json) -> None:
-        name = str(self._node.config["signal"])
-        self._keep(name, _signal_event(name, message) | {"time": now_text()})
+        if self._node.config.get("callback") and "error" in message:
+            self.failure = self.state["failure"] = _told_failure(message["error"])
+            self._settle()
+            return
+        event = self._event(message)
+        self._keep(event["type"], event | {"time": now_text()})
+
+    def _event(self, message: Json) -> Event:
+        if self._node.config.get("callback"):
+            return {"id": message.get("callback"), "type": "callback", "time": None, "data": message.get("data")}
+        return _signal_event(str(self.signal), message)
 
     def _keep(self, kind: str, event: Event) -> None:
         self.taken[kind] = event
@@ -185,6 +203,12 @@ class _Listening:
 def _signal_event(name: str, message: Json) -> Event:
     given: Any = message.get("signal_id") if isinstance(message, dict) else None
     return {"id": given, "type": name, "time": None, "data": message}
+
+
+def _told_failure(error: Json) -> dict[str, str]:
+    given = error if isinstance(error, dict) else {}
+    message = given.get("message") or "the other side answered with an error"
+    return {"kind": str(given.get("type") or "callback_error")[:100], "message": str(message)[:10_000]}
 
 
 def _trigger_event(trigger: dict[str, Json]) -> Event:
