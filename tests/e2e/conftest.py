@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from tests.e2e.product import Product, copy_project
+from tests.e2e.product import ROOT, Product, copy_project
 
 TEST_SECONDS = 300
+RESEARCH_ANSWERS = Path(__file__).parent / "research_answers.py"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -36,9 +38,13 @@ def launch(tmp_path: Path) -> Iterator[Callable[..., Product]]:
 
 
 @pytest.fixture(scope="session")
-def claude_url() -> Iterator[str]:
-    """URL of a Claude stand-in in its own process."""
-    command = [sys.executable, "-m", "orchestrator.testing.claude_stand_in", "--port", "0"]
+def claude_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """URL of a Claude stand-in in its own process. It knows the examples' scripts, and before them those of tests."""
+    scripts = tmp_path_factory.mktemp("answers")
+    for folder, file in (("a", RESEARCH_ANSWERS), ("b", ROOT / "workflows" / "research" / "stand_in.py")):
+        (scripts / folder).mkdir()
+        shutil.copy(file, scripts / folder / "stand_in.py")
+    command = [sys.executable, "-m", "orchestrator.testing.claude_stand_in", "--port", "0", "--script", str(scripts)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         yield process.stdout.readline().strip()

@@ -21,6 +21,9 @@ DOCUMENTS: dict[str, dict[str, Any]] = {
     for document in json.loads((Path(__file__).parent / "documents.json").read_text(encoding="utf-8"))
 }
 WORD = re.compile(r"\w{4,}")
+COMMON = {"been", "does", "from", "have", "that", "this", "what", "which", "with"}
+SHARED = 2
+"""Words that a document has in common with the query at least."""
 
 
 class Entry(BaseModel):
@@ -74,18 +77,19 @@ class Checked(BaseModel):
 def search(shelf: str, query: str, limit: int) -> Found:
     """Documents that share words with the query; those that share most come first."""
     wanted = set(words(query))
+    enough = min(SHARED, max(1, len(wanted)))
     scored = [
         (len(wanted & set(words(f"{document['title']} {document['summary']} {document['text']}"))), document)
         for document in DOCUMENTS.values()
         if document["shelf"] == shelf
     ]
-    best = sorted((pair for pair in scored if pair[0]), key=lambda pair: (-pair[0], pair[1]["id"]))
+    best = sorted((pair for pair in scored if pair[0] >= enough), key=lambda pair: (-pair[0], pair[1]["id"]))
     return Found(documents=[Entry.model_validate(document) for _, document in best[: max(1, min(limit, 20))]])
 
 
 def words(text: str) -> list[str]:
-    """Words of four letters and more, without the plural's s."""
-    return [word.rstrip("s") for word in WORD.findall(text.casefold())]
+    """Words of four letters and more that say something, without the plural's s."""
+    return [word.rstrip("s") for word in WORD.findall(text.casefold()) if word not in COMMON]
 
 
 def read(shelf: str, wanted: str) -> Document:
