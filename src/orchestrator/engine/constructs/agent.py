@@ -213,7 +213,10 @@ class _Conversation:
     async def _carry_out(
         self, index: int, call: dict[str, Json], tool: Tool, arguments: dict[str, Json], inner: Frame
     ) -> dict[str, Json]:
-        told = {"left": self._shares(), "depth": _around(self._frame).get("depth", 0)}
+        misfit = tool.misfit(arguments)
+        if misfit is not None:
+            return _failed(call, "invalid_arguments", misfit)
+        told = {"left": self._shares(), "depth": _around(self._frame).get("depth", -1) + 1}
         frame = inner.with_names(inner.prefix, {"agent": told})
         known = self._run.journal.get(f"{frame.prefix}call-{index}")
         over = known is not None and known["status"] in ("completed", "failed")

@@ -29,6 +29,19 @@ class Tool:
         """The step type that carries it out."""
         return str(self.target["type"])
 
+    def misfit(self, arguments: dict[str, Json]) -> str | None:
+        """Why a function cannot be called with these arguments, in words for the model; None where it can, and for
+        other tools, which look at theirs themselves. A function's parameters are given by position."""
+        if self.target.get("style") != "args":
+            return None
+        order: list[str] = self.target["order"]
+        unknown = [name for name in arguments if name not in order]
+        if unknown:
+            return f"{self.name} has no parameter '{unknown[0]}'; there: {', '.join(order) or 'none'}"
+        missing = next((name for name in order if name not in arguments), None)
+        behind = [] if missing is None else [name for name in order[order.index(missing) :] if name in arguments]
+        return f"{self.name} needs '{missing}' where '{behind[0]}' is given" if behind else None
+
     async def call(self, walk: Walk, like: Node, step: str, arguments: dict[str, Json], frame: Frame) -> Record:
         """Carry it out as a step under the id ``step``. Raises what ``run_step`` raises."""
         return await run_made(walk, like, self.kind, step, self._config(arguments), frame, title=self.name)
