@@ -15,7 +15,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from orchestrator.cli import control, flows, mcp, payloads, runs, stack, tasks
+from orchestrator.cli import control, flows, mcp, payloads, runs, stack, tasks, transcript
 from orchestrator.cli.console import BAD_INPUT, FAILED, INTERRUPTED, InputUnusable, say, say_problems, show
 from orchestrator.errors import (
     Conflict,
@@ -67,6 +67,7 @@ stack.add_to(app)
 flows.add_to(app)
 runs.add_to(app)
 control.add_to(runs.runs_app)
+transcript.add_to(runs.runs_app)
 tasks.add_to(app)
 mcp.add_to(app)
 payloads.add_to(app)

@@ -10,5 +10,17 @@ async with await Client.connect() as client:
 from orchestrator.client.again import Plan
 from orchestrator.client.client import Client
 from orchestrator.client.run import OVER, Run, RunCancelled, RunFailed, RunInfo
+from orchestrator.client.transcript import Transcript, TranscriptMessage, TranscriptSummary
 
-__all__ = ["OVER", "Client", "Plan", "Run", "RunCancelled", "RunFailed", "RunInfo"]
+__all__ = [
+    "OVER",
+    "Client",
+    "Plan",
+    "Run",
+    "RunCancelled",
+    "RunFailed",
+    "RunInfo",
+    "Transcript",
+    "TranscriptMessage",
+    "TranscriptSummary",
+]

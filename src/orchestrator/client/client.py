@@ -228,14 +228,17 @@ class Client:
         except WorkflowAlreadyStartedError as error:
             if not keyed:
                 raise Conflict(f"there is a run '{run_id}' already; choose another id") from error
-            return await self._described(Run(self.temporal, run_id, definition.flow, definition.version))
-        return Run(self.temporal, run_id, definition.flow, definition.version, handle)
+            return await self._described(
+                Run(self.temporal, run_id, definition.flow, definition.version, store=self.store)
+            )
+        return Run(self.temporal, run_id, definition.flow, definition.version, handle, self.store)
 
     async def _known(self, claim: Claim) -> Run | None:
         """The run that an earlier delivery of this key started; None when a (new) start is due."""
         if claim.answer is None:
             return None
-        run = Run(self.temporal, claim.workflow_id, claim.answer.get("flow"), claim.answer.get("version"))
+        given = (claim.answer.get("flow"), claim.answer.get("version"))
+        run = Run(self.temporal, claim.workflow_id, *given, store=self.store)
         try:
             info = await run.info()
         except NotFound:
@@ -245,7 +248,7 @@ class Client:
         latest = await latest_of(self.temporal, info)
         if latest.id == info.id or latest.status in OVER - {"completed"}:
             return None
-        return Run(self.temporal, latest.id, latest.flow, latest.version)
+        return Run(self.temporal, latest.id, latest.flow, latest.version, store=self.store)
 
     async def _described(self, run: Run) -> Run:
         info = await run.info()
@@ -316,13 +319,13 @@ class Client:
                 )
         except WorkflowAlreadyStartedError as error:
             raise Conflict(f"the run '{ready.plan.retry_of}' goes on as '{run_id}' already; choose that one") from error
-        return Run(self.temporal, run_id, definition.flow, definition.version, handle)
+        return Run(self.temporal, run_id, definition.flow, definition.version, handle, self.store)
 
     # -- looking ----------------------------------------------------------------------------------------------
 
     def run(self, run_id: str) -> Run:
         """The run of that id, which need not exist."""
-        return Run(self.temporal, run_id)
+        return Run(self.temporal, run_id, store=self.store)
 
     async def next_of(self, info: RunInfo) -> RunInfo | None:
         """The newest run that goes on from this one; None where there is none."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,8 +20,10 @@ from temporalio.exceptions import ApplicationError, CancelledError, TerminatedEr
 from temporalio.service import RPCError, RPCStatusCode
 
 from orchestrator.client.connection import temporal_errors
-from orchestrator.errors import Conflict, OrchestratorError, Refused, TooLarge, Unavailable
+from orchestrator.client.transcript import Transcript, TranscriptSummary, transcript_of, transcripts_of
+from orchestrator.errors import Conflict, NotFound, OrchestratorError, Refused, TooLarge, Unavailable
 from orchestrator.spec.definition import Json
+from orchestrator.store.database import Store
 
 MEMO = "orchestrator"
 """Key of the memo our starts carry: ``{flow, version, trigger}``, and ``retry_of, root, attempt, by`` where a run goes
@@ -49,6 +52,8 @@ OVER = frozenset({"completed", "failed", "cancelled", "terminated", "timed_out"}
 QUERY_TIMEOUT = timedelta(seconds=10)
 _SIGNAL_TIMEOUT = timedelta(seconds=10)
 """Without it the SDK asks a server that does not answer again for a long time."""
+_RETRY = re.compile(r"~r\d+$")
+"""What the id of a run that goes on from another ends with."""
 _EVENT_MEMBERS = ("id", "type", "source", "time", "data")
 _NO_WORKER = {
     RPCStatusCode.DEADLINE_EXCEEDED,
@@ -109,12 +114,14 @@ class Run:
         flow: str | None = None,
         version: str | None = None,
         handle: WorkflowHandle[Any, Any] | None = None,
+        store: Store | None = None,
     ) -> None:
         self.id = run_id
         self.flow = flow
         self.version = version
         self._temporal = temporal
         self._handle = handle or temporal.get_workflow_handle(run_id)
+        self._store = store
 
     def __repr__(self) -> str:
         return f"Run({self.id!r}, flow={self.flow!r}, version={self.version!r})"
@@ -162,6 +169,35 @@ class Run:
             page = await self._ask(JOURNAL, {"after": page["next"]})
             records += page["records"]
         return {key: value for key, value in journal.items() if key != "next"} | {"records": records}
+
+    async def transcripts(self) -> list[TranscriptSummary]:
+        """The conversations of the run's agents, also while they go on and those of the runs it goes on from. Raises
+        NotFound for a run that neither Temporal nor the store knows, Unavailable."""
+        found = await transcripts_of(self._kept, root := await self._root())
+        if not found and root == self.id:
+            await self.info()
+        return found
+
+    async def transcript(
+        self, path: str, *, generation: int | None = None, after: int = 0, limit: int | None = None
+    ) -> Transcript:
+        """One agent's conversation by its step's path; of its messages at most ``limit`` behind position ``after``.
+        Raises NotFound, Unavailable."""
+        root = await self._root()
+        return await transcript_of(self._kept, root, path, generation=generation, after=after, limit=limit)
+
+    @property
+    def _kept(self) -> Store:
+        if self._store is None:
+            raise Unavailable("this Run knows no store: get it from Client.run")
+        return self._store
+
+    async def _root(self) -> str:
+        """The first run of the chain: its transcripts are those of the chain. They may outlive what Temporal knows."""
+        try:
+            return (await self.info()).root or self.id
+        except NotFound:
+            return _RETRY.sub("", self.id)
 
     async def info(self) -> RunInfo:
         """Status and times. Raises NotFound."""

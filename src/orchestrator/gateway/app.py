@@ -13,8 +13,9 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from orchestrator.client import Client
+from orchestrator.client.transcript import forget_old
 from orchestrator.errors import Unavailable
-from orchestrator.gateway import docs, flows, health, problems, runs, tasks
+from orchestrator.gateway import docs, flows, health, problems, runs, tasks, transcripts
 from orchestrator.gateway.bodies import BodyLimit
 from orchestrator.gateway.codec import codec_app
 from orchestrator.gateway.mcp.door import Door
@@ -43,7 +44,7 @@ def create_app(client: Client, store: Store, project: Project | Callable[[], Pro
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        purging = asyncio.create_task(_purge(store, settings), name="purge the store")
+        purging = asyncio.create_task(_purge(client, store, settings), name="purge the store")
         async with mcp_door.open():
             yield
         purging.cancel()
@@ -64,6 +65,7 @@ def create_app(client: Client, store: Store, project: Project | Callable[[], Pro
     docs.install(app)
     app.include_router(health.router(client))
     app.include_router(flows.router(store, current_project, settings))
+    app.include_router(transcripts.router(client))
     app.include_router(runs.router(client))
     app.include_router(tasks.router(client))
     # A route like the others: whatever middleware guards the API guards it too.
@@ -91,11 +93,12 @@ class PlainPaths:
         await self._app(scope, receive, send)
 
 
-async def _purge(store: Store, settings: Settings) -> None:
+async def _purge(client: Client, store: Store, settings: Settings) -> None:
     while True:
         try:
             await store.deliveries.purge(settings.idempotency_window)
             await store.cache.purge()
+            await forget_old(store, client.temporal)
         except Unavailable as error:
-            _LOGGER.warning("old deliveries and cached outputs were not purged: %s", error)
+            _LOGGER.warning("old deliveries, cached outputs and transcripts were not purged: %s", error)
         await asyncio.sleep(_PURGE_SECONDS)
