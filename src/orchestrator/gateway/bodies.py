@@ -24,7 +24,7 @@ Json = Any
 _LONE_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 _MOST_FIELDS = 1000
 _DRAIN_BYTES = 4_000_000
-_DRAIN_SECONDS = 1.0
+_DRAIN_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,21 +110,21 @@ def too_large(limit: int) -> HTTPException:
     )
 
 
-async def read_raw(request: Request, limit: int) -> bytes:
-    """The bytes of a body. Raises HTTPException 413 as soon as there are more than ``limit``."""
+async def read_raw(request: Request, limit: int, drain: int = _DRAIN_BYTES) -> bytes:
+    """The bytes of a body. Raises HTTPException 413 for more than ``limit``, of which up to ``drain`` are let go."""
     declared = request.headers.get("content-length", "")
     parts: list[bytes] = []
     size = int(declared) if declared.isascii() and declared.isdigit() and len(declared) < 20 else 0
     stream = request.stream()
     try:
         if size > limit:
-            await _drain(stream)
+            await _drain(stream, drain)
             raise too_large(limit)
         size = 0
         async for part in stream:
             size += len(part)
             if size > limit:
-                await _drain(stream)
+                await _drain(stream, drain)
                 raise too_large(limit)
             parts.append(part)
     except ClientDisconnect as error:
@@ -132,7 +132,7 @@ async def read_raw(request: Request, limit: int) -> bytes:
     return b"".join(parts)
 
 
-async def _drain(stream: AsyncIterator[bytes]) -> None:
+async def _drain(stream: AsyncIterator[bytes], most: int) -> None:
     """Let go of a little more of a body that is refused: a connection closed under a sender's hands is reset,
     and the sender would see that instead of the answer."""
     size = 0
@@ -140,7 +140,7 @@ async def _drain(stream: AsyncIterator[bytes]) -> None:
         async with asyncio.timeout(_DRAIN_SECONDS):
             async for part in stream:
                 size += len(part)
-                if size > _DRAIN_BYTES:
+                if size > most:
                     return
     except TimeoutError:
         return

@@ -22,6 +22,8 @@ from orchestrator.gateway.bodies import parse_json, read_raw
 from orchestrator.settings import Settings
 
 _LOCAL = ("localhost", "127.0.0.1", "::1")
+_DRAIN_BYTES = 64_000_000
+"""Of a body that is refused. A connection closed while a client of the protocol still writes ends that client."""
 _EVERYWHERE = ("0.0.0.0", "::", "")
 
 
@@ -53,7 +55,7 @@ class Door:
             await problem(scope, receive, send)
             return
         try:
-            body = await read_raw(request, self._limit)
+            body = await read_raw(request, self._limit, _DRAIN_BYTES)
             message = parse_json(body.decode())
         except HTTPException as error:
             code = PARSE_ERROR if error.status_code == HTTPStatus.BAD_REQUEST else INVALID_REQUEST

@@ -13,7 +13,7 @@ from orchestrator.errors import FlowInvalid
 from orchestrator.gateway.flows import Finding, FlowDetail, FlowPublished, FlowShown, detail_of
 from orchestrator.gateway.mcp import reference
 from orchestrator.gateway.mcp.exposed import FlowTools
-from orchestrator.gateway.mcp.tool import Arguments, BuiltIn, Call, Given, Plain, Text
+from orchestrator.gateway.mcp.tool import Arguments, BuiltIn, Call, Given, Long, Text
 from orchestrator.spec.loading import load_flow
 from orchestrator.spec.project import Project
 from orchestrator.store.database import Store
@@ -22,7 +22,7 @@ _FILE = "flow.yaml"
 """The name that problems of a text without a file give as its place."""
 
 
-Yaml = Annotated[Plain, Field(min_length=1, description="The flow's YAML")]
+Yaml = Annotated[Long, Field(description="The flow's YAML")]
 
 
 class ListFlows(Arguments):

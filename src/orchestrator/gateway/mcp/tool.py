@@ -22,11 +22,11 @@ def _plain(value: str) -> str:
     return value
 
 
-Plain = Annotated[str, AfterValidator(_plain)]
-"""Text of any length."""
-Text = Annotated[Plain, Field(max_length=2000)]
+Long = Annotated[str, Field(min_length=1), AfterValidator(_plain)]
+"""Text of any length, and not empty."""
+Text = Annotated[str, Field(max_length=2000), AfterValidator(_plain)]
 """A name, an id, a sentence."""
-Given = Annotated[Plain, Field(min_length=1, max_length=2000)]
+Given = Annotated[str, Field(min_length=1, max_length=2000), AfterValidator(_plain)]
 """The same, and not empty."""
 
 
