@@ -226,7 +226,7 @@ async def open_workbench(
     temporal: Client, folder: Path, *, cached_runs: int = 100, functions: str = FUNCTIONS, **settings: Any
 ) -> AsyncIterator[Workbench]:
     """A worker with the functions above, its own SQLite store and task queue."""
-    (folder / "activities").mkdir()
+    (folder / "activities").mkdir(exist_ok=True)
     (folder / "activities" / "engine_functions.py").write_text(functions)
     queue = f"orchestrator-{uuid.uuid4().hex[:8]}"
     made = Settings(project_dir=folder, task_queue=queue, **settings)
