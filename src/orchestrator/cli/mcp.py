@@ -10,6 +10,7 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
+from orchestrator.cli import mcp_serve
 from orchestrator.cli.console import InputUnusable, run, show, show_json, show_table
 from orchestrator.errors import OrchestratorError, StepError
 from orchestrator.security.secrets import Secrets
@@ -164,4 +165,5 @@ async def _attempt(settings: Settings) -> AsyncIterator[StepContext]:
 
 def add_to(app: typer.Typer) -> None:
     """Register the verbs."""
+    mcp_serve.add_to(mcp_app)
     app.add_typer(mcp_app, name="mcp")
