@@ -181,7 +181,7 @@ def _engine(name: str, entry: Database, project_dir: Path) -> AsyncEngine:
             "invalid_config",
             f"databases.{name} is PostgreSQL: pip install 'orchestrator[postgres]' where workers run",
         ) from error
-    event.listen(engine.sync_engine, "connect", _prepare_postgres)
+    event.listen(engine.sync_engine, "connect", prepare_postgres)
     return engine
 
 
@@ -214,7 +214,7 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
     cursor.close()
 
 
-def _prepare_postgres(connection: Any, _record: Any) -> None:
+def prepare_postgres(connection: Any, _record: Any) -> None:
     """Let JSON values stand for PostgreSQL's: the server says which type each place has, these say how a
     JSON value is written as that type and read back."""
 

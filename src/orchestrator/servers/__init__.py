@@ -1,0 +1,1 @@
+"""MCP servers of our own, each a process that any MCP client can start."""
