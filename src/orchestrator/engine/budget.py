@@ -59,6 +59,10 @@ class Budget:
         self._commands += 1
         self.pending += 1
 
+    def hold(self) -> None:
+        """Something that needs no room is under way; pair it with ``release``."""
+        self.pending += 1
+
     async def admit_express(self) -> int:
         """As ``admit``, for an express step; returns what ``recorded`` wants. Pair it with ``release_express``."""
         await self.admit(EXPRESS_RESULT)

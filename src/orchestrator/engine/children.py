@@ -70,6 +70,10 @@ class Children:
         self._reports: dict[str, asyncio.Future[Json]] = {}
         self._handles: dict[str, ChildWorkflowHandle[Any, Any]] = {}
         self._parts: dict[str, None] = {}
+        self._forwarded: list[tuple[str, Json]] = []
+        """What ``forward`` has passed on in this execution."""
+        self._missed: dict[str, int] = {}
+        """How much of that was passed on before a child was started, which need not hear of it."""
         self._forwarding: list[asyncio.Task[None]] = []
 
     def report(self, message: Json) -> None:
@@ -83,6 +87,7 @@ class Children:
         """Start a child and note its id. One that is there already is taken as it is: the id says it is ours."""
         size = sum(p.ByteSize() for p in workflow.payload_converter().to_payloads(launch.args))
         await self._budget.admit(size)
+        self._missed[launch.id] = len(self._forwarded)
         try:
             self._handles[launch.id] = await workflow.start_child_workflow(
                 launch.definition.flow,
@@ -110,15 +115,25 @@ class Children:
 
     def forward(self, name: str, message: Json) -> None:
         """Pass one of our own signals on to the children that are parts of this run."""
+        self._forwarded.append((name, message))
         for child in self._parts:
-            self._forwarding.append(asyncio.create_task(_tell(child, name, message)))
+            self._forward(child, name, message)
+
+    def _forward(self, child: str, name: str, message: Json) -> None:
+        # The server drops a signal whose sender continues as new before it went out: the drain waits for it.
+        self._budget.hold()
         self._forwarding = [task for task in self._forwarding if not task.done()]
+        self._forwarding.append(asyncio.create_task(_tell(child, name, message)))
+        self._forwarding[-1].add_done_callback(lambda _: self._budget.release())
 
     async def result(self, child: str, *, part: bool = False) -> Report:
         """Wait for a child's end, and tell it. Cancelling the wait cancels the child and waits for its end first.
-        ``part``: the child carries out a part of this run, and is paused with it."""
+        ``part``: the child carries out a part of this run, and is paused with it, also by what came before the walk
+        got here."""
         if part:
             self._parts[child] = None
+            for name, message in self._forwarded[self._missed.get(child, 0) :]:
+                self._forward(child, name, message)
         try:
             return await self._result(child)
         finally:

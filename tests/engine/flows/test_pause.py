@@ -352,7 +352,10 @@ async def test_a_stopped_clock_stands_still_in_the_runs_that_continue(workbench:
         assert hours * 3600 > 7, name
 
 
-async def test_child_runs_that_carry_out_a_part_of_the_run_stand_still_with_it(workbench: Workbench) -> None:
+@pytest.mark.parametrize("continue_after", [5000, 1])
+async def test_child_runs_that_carry_out_a_part_of_the_run_stand_still_with_it(
+    workbench: Workbench, continue_after: int
+) -> None:
     handle = await workbench.start(
         """
         id: parts
@@ -364,14 +367,17 @@ async def test_child_runs_that_carry_out_a_part_of_the_run_stand_still_with_it(w
               concurrency: 4
               collect: none
               steps: [{id: work, type: function, config: {handler: slow, params: {seconds: 0.2}}}]
-        """
+        """,
+        continue_after=continue_after,
     )
-    await until_called(workbench, "end each[1]/work")
+    children = [workbench.temporal.get_workflow_handle(f"{handle.id}:each[{items}]") for items in ("0-499", "500-999")]
+    await until_called(workbench, "end each[501]/work")
     await handle.signal("orchestrator.pause", {})
-    await until_paused(handle)
-    await asyncio.sleep(2)
+    for one in (handle, *children):
+        await until_paused(one)
+    await asyncio.sleep(0.3)
     before = len(workbench.calls())
-    await asyncio.sleep(1.5)
+    await asyncio.sleep(0.7)
     assert len(workbench.calls()) == before
     await handle.signal("orchestrator.resume", {})
     for _ in range(400):
