@@ -13,8 +13,6 @@ from orchestrator.engine.journal import Journal
 from orchestrator.spec.definition import Definition, Json, Node
 from orchestrator.spec.places import Place, places
 
-MESSAGE = "orchestrator.callback"
-"""Signal or update: ``{"path", "data"}``, or ``{"path", "error": {"type", "message"}}``."""
 _ROOT = "callback."
 
 

@@ -31,7 +31,7 @@ from orchestrator.engine.run import Run
 from orchestrator.engine.together import CLEANED_UP_AFTER
 from orchestrator.engine.waits import Waits
 from orchestrator.expressions import ExpressionError
-from orchestrator.spec.call import CANCEL_RUN, RESOLVE_FLOW
+from orchestrator.spec.call import CALLBACK, CANCEL_RUN, RESOLVE_FLOW
 from orchestrator.spec.definition import (
     LARGEST_PAYLOAD,
     Envelope,
@@ -291,7 +291,7 @@ class FlowWorkflow:
             case "orchestrator.event":
                 event = as_event(message)
                 return event if isinstance(event, str) else self._events.deliver(event)
-            case callbacks.MESSAGE:
+            case _ if name == CALLBACK:
                 return callbacks.deliver(self._inbox, self._journal, message)
             case _:
                 return "no signal of this name is known: names with a dot are Orchestrator's own"
@@ -306,7 +306,7 @@ class FlowWorkflow:
         message = self._message(args)
         # Asked again: another message of the same workflow task may have been taken since the validator looked.
         self._refuse(name, message)
-        if name == callbacks.MESSAGE:
+        if name == CALLBACK:
             callbacks.deliver(self._inbox, self._journal, message)
         else:
             self._inbox.deliver(name, message)
@@ -327,7 +327,7 @@ class FlowWorkflow:
             ) from error
 
     def _refuse(self, name: str, message: Json) -> None:
-        if name == callbacks.MESSAGE:
+        if name == CALLBACK:
             refusal = callbacks.refusal(self._inbox, self._journal, message)
         else:
             refusal = self._inbox.refusal(name, message)

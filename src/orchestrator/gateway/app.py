@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from orchestrator.client import Client
 from orchestrator.client.transcript import forget_old
 from orchestrator.errors import Unavailable
-from orchestrator.gateway import docs, flows, health, problems, runs, tasks, transcripts
+from orchestrator.gateway import callbacks, docs, flows, health, problems, runs, tasks, transcripts
 from orchestrator.gateway.bodies import BodyLimit
 from orchestrator.gateway.codec import codec_app
 from orchestrator.gateway.mcp.door import Door
@@ -68,6 +68,7 @@ def create_app(client: Client, store: Store, project: Project | Callable[[], Pro
     app.include_router(transcripts.router(client))
     app.include_router(runs.router(client))
     app.include_router(tasks.router(client))
+    app.include_router(callbacks.router(client, settings))
     # A route like the others: whatever middleware guards the API guards it too.
     app.router.routes.append(Route("/mcp", mcp_door, include_in_schema=False))
     if settings.codec_origins:

@@ -30,6 +30,12 @@ CHILD_STATUS = "child-status"
 CHILD_JOURNAL = "child-journal"
 """Activity: what a retried run's sub-flow goes on from. Arguments: its run id, its definition."""
 
+CALLBACK = "orchestrator.callback"
+"""Signal or update that answers a callback: ``{"path", "data"}``, or ``{"path", "error": {"type", "message"}}``."""
+
+CALLBACKS = "/v1/callbacks"
+"""Where the gateway takes them."""
+
 CLOSE_TASK = "close-task"
 """Activity: writes a human task's end into the store."""
 

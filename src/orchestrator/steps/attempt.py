@@ -7,7 +7,7 @@ import asyncio
 import functools
 import json
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -33,6 +33,7 @@ from orchestrator.spec.call import HEADER, StepCall, decode_call
 from orchestrator.spec.inputs import check_json
 from orchestrator.spec.project import Project
 from orchestrator.steps.cached import cached_output, keep_output
+from orchestrator.steps.callback import callback_urls
 from orchestrator.steps.context import CURRENT, Resources, StepContext
 from orchestrator.steps.context import current_step as current_step
 from orchestrator.steps.job import WORKER_LOST, from_application
@@ -150,7 +151,8 @@ class _Attempt(ActivityInboundInterceptor):
         """The step itself within its own timeout, which is enforced here so that attempts are counted as the author
         wrote them."""
         if call.late:
-            input.args = fill_late(list(input.args), call.late, functools.partial(_late_value, context))
+            known = await callback_urls(call.late, context)
+            input.args = fill_late(list(input.args), call.late, functools.partial(_late_value, context, known))
         left = _left_at_start()
         last = left is not None and (call.attempt_timeout is None or left < call.attempt_timeout)
         limit = left if last else call.attempt_timeout
@@ -245,7 +247,9 @@ def _name_task(call: StepCall, context: StepContext) -> None:
         task.set_name(f"step {call.path} of run {context.run_id}")
 
 
-def _late_value(context: StepContext, name: str) -> str | int:
+def _late_value(context: StepContext, known: Mapping[str, str], name: str) -> str | int:
+    if name in known:
+        return known[name]
     root, _, rest = name.partition(".")
     if root == "secrets":
         return context.secrets.get(rest)

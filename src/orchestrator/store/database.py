@@ -8,13 +8,14 @@ from orchestrator.store.cache import Cache
 from orchestrator.store.connection import Database
 from orchestrator.store.deliveries import Deliveries
 from orchestrator.store.flows import Flows
+from orchestrator.store.keys import SigningKeys
 from orchestrator.store.tasks import Tasks
 from orchestrator.store.transcripts import Transcripts
 
 
 class Store:
-    """Flows, tasks, deliveries, cached outputs and transcripts in one database. Safe to share between tasks of one
-    event loop."""
+    """Flows, tasks, deliveries, cached outputs, transcripts and signing keys in one database. Safe to share between
+    tasks of one event loop."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -23,6 +24,7 @@ class Store:
         self.deliveries = Deliveries(database)
         self.cache = Cache(database)
         self.transcripts = Transcripts(database)
+        self.keys = SigningKeys(database)
 
     @classmethod
     async def open(cls, url: str) -> Store:

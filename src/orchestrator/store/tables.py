@@ -154,3 +154,11 @@ transcripts = Table(
     PrimaryKeyConstraint("id", "position"),
     Index("transcript_by_root", "root", "created_at"),
 )
+
+signing_keys = Table(
+    "signing_key",
+    metadata,
+    Column("name", String(50), primary_key=True),
+    Column("value", String(100), nullable=False),
+    Column("created_at", Instant, nullable=False),
+)
