@@ -8,13 +8,13 @@ import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import temporalio.client
 from anthropic.lib.tools.mcp import async_mcp_tool
 from mcp import Client, MCPError
-from mcp_types import CallToolResult, TextContent
+from mcp_types import CallToolResult, RequestParamsMeta, TextContent
 from tests.integration.gateway.conftest import Door, open_door
 
 from orchestrator.gateway.mcp import outcome
@@ -57,7 +57,7 @@ def url(door: Door) -> str:
 
 @asynccontextmanager
 async def connected(door: Door, mode: str = "2026-07-28") -> AsyncIterator[Client]:
-    async with Client(url(door), mode=mode) as client:  # type: ignore[arg-type]
+    async with Client(url(door), mode=mode) as client:
         yield client
 
 
@@ -69,6 +69,10 @@ def value(result: CallToolResult) -> dict[str, Any]:
     assert not result.is_error, told(result)
     assert result.structured_content is not None
     return dict(result.structured_content)
+
+
+def meta(**members: str) -> RequestParamsMeta:
+    return cast("RequestParamsMeta", members)
 
 
 async def is_never_started(door: Door, flow: str) -> bool:
@@ -126,8 +130,8 @@ async def test_a_call_that_asks_for_progress_is_told_what_the_run_does(
     )
     heard: list[tuple[float, float | None, str]] = []
 
-    async def hear(done: float, total: float | None, message: str | None) -> None:
-        heard.append((done, total, message or ""))
+    async def hear(progress: float, total: float | None, message: str | None) -> None:
+        heard.append((progress, total, message or ""))
 
     async with connected(door, mode) as client:
         assert value(await client.call_tool("slow", {}, progress_callback=hear))["output"] == "up"
@@ -232,14 +236,14 @@ async def test_the_same_idempotency_key_starts_one_run(door: Door, key: str) -> 
     await door.publish(ADD)
     async with connected(door) as client:
         answers = [
-            value(await client.call_tool("add_up", {"a": 1}, meta={"example.com/idempotency-key": key}))
+            value(await client.call_tool("add_up", {"a": 1}, meta=meta(**{"example.com/idempotency-key": key})))
             for _ in range(2)
         ]
         answers.append(
             value(await client.call_tool("start_run", {"flow": "add.up", "inputs": {"a": 1}, "idempotency_key": key}))
         )
         assert len({answer["run_id"] for answer in answers}) == 1
-        other = await client.call_tool("add_up", {"a": 2}, meta={"idempotencyKey": key})
+        other = await client.call_tool("add_up", {"a": 2}, meta=meta(idempotencyKey=key))
         assert other.is_error
         assert told(other).startswith("idempotency_mismatch: ")
 
