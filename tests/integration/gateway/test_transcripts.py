@@ -49,7 +49,7 @@ async def claude() -> AsyncIterator[ClaudeStandIn]:
 @pytest.fixture
 async def manned(temporal: temporalio.client.Client, tmp_path: Path, claude: ClaudeStandIn) -> AsyncIterator[Door]:
     """A gateway whose worker talks to the stand-in."""
-    changes = {"anthropic_api_key": "sk-any", "anthropic_base_url": claude.base_url}
+    changes: dict[str, Any] = {"anthropic_api_key": "sk-any", "anthropic_base_url": claude.base_url}
     async with open_door(temporal, tmp_path, **changes) as door:
         yield door
 
