@@ -1,17 +1,22 @@
-"""The ``claude`` step: one question to Claude, with structured output, a budget and the cost of it."""
+"""The ``claude`` step: one question to Claude, with attachments, structured output, a budget and the cost of it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import json
+import re
+from dataclasses import dataclass
 from typing import Any
 
 from anthropic import AsyncAnthropic
+from anthropic.types import Message
 
 from orchestrator.errors import StepError, TerminalError
 from orchestrator.spec.acts.claude import ClaudeConfig
+from orchestrator.spec.inputs import check_json
+from orchestrator.steps.claude_attachments import attached
 from orchestrator.steps.claude_call import as_turn, check_end, connect, resolve_model, send, text_of
-from orchestrator.steps.claude_schema import AnswerMismatch, api_schema, read_answer, told_schema
-from orchestrator.steps.claude_spending import answer_limit, spent_tokens
+from orchestrator.steps.claude_schema import api_schema
+from orchestrator.steps.claude_spending import answer_limit, prompt_after, spent_tokens
 from orchestrator.steps.context import StepContext
 
 Json = Any
@@ -21,6 +26,13 @@ CONFIG = ClaudeConfig
 
 _PAUSES = 8
 """How often a paused turn is continued."""
+_FENCE = re.compile(r"\A\s*```(?:json)?\s*(.*?)\s*```\s*\Z", re.DOTALL)
+_UNAVAILABLE = ("temporary_service_unavailable", "refusal")
+"""Errors after which the next of ``fallback_models`` is asked; so is it when the API does not know the model."""
+
+
+class _Repairable(Exception):
+    """The answer does not match the schema; the text says how."""
 
 
 async def run(config: ClaudeConfig, context: StepContext) -> Json:
@@ -29,59 +41,104 @@ async def run(config: ClaudeConfig, context: StepContext) -> Json:
 
     Raises StepError ``rate_limit_exceeded``, ``temporary_service_unavailable``, ``network_error``,
     ``timeout``, ``invalid_output`` …; TerminalError ``missing_key``, ``max_tokens``, ``refusal``,
-    ``budget_exceeded`` and for requests the API refuses.
+    ``budget_exceeded``, what is wrong with an attachment, and for requests the API refuses.
     """
-    call = _Call(config, context, await connect(context), resolve_model(config.model, context))
-    text = await call.ask()
-    if context.output_schema is None:
-        return {"text": text}
-    try:
-        return read_answer(text, context.output_schema)
-    except AnswerMismatch as problem:
-        call.correct(text, str(problem))
-    text = await call.ask()
-    try:
-        return read_answer(text, context.output_schema)
-    except AnswerMismatch as problem:
-        raise StepError(
-            "invalid_output",
-            f"Claude's answer does not match output_schema, also after a correction: {problem}",
-            data={"text": text[:2000]},
-        ) from None
+    sdk = await connect(context)
+    opening = _opening(config, await attached(config.attachments or [], context.settings))
+    failures: dict[str, StepError] = {}
+    for name in (config.model, *(config.fallback_models or ())):
+        model = resolve_model(name, context)
+        if model in failures:
+            continue
+        try:
+            output = await _Conversation(config, context, sdk, model, list(opening)).output()
+        except StepError as error:
+            failures[model] = error
+            if error.type not in _UNAVAILABLE and error.status != 404:
+                break
+        else:
+            if failures:
+                context.usage["fallback_from"] = list(failures)
+            return output
+    raise _failure(failures)
+
+
+def _failure(failures: dict[str, StepError]) -> StepError:
+    """One error for all models: the first that may pass, else the last."""
+    passing = [model for model, error in failures.items() if error.retryable]
+    model = (passing or list(failures)[-1:])[0]
+    error = failures.pop(model)
+    others = ", ".join(f"'{other}': {failed.type}" for other, failed in failures.items())
+    if others:
+        error.message = f"'{model}': {error.message} (and {others})"
+        error.args = (error.message,)
+    return error
+
+
+def _opening(config: ClaudeConfig, attachments: list[Json]) -> list[Json]:
+    """The conversation as it begins, attachments before the text of its newest question."""
+    if config.messages is None:
+        messages: list[Json] = [{"role": "user", "content": config.prompt}]
+    else:
+        messages = [{"role": message.role, "content": message.content} for message in config.messages]
+    if attachments:
+        asked = [message for message in messages if message["role"] == "user"]
+        if not asked:
+            raise TerminalError("invalid_config", "attachments go with a message of the user; there is none")
+        said = asked[-1]["content"]
+        blocks = said if isinstance(said, list) else [{"type": "text", "text": said}] if said else []
+        asked[-1]["content"] = [*attachments, *blocks]
+    return messages
 
 
 @dataclass
-class _Call:
-    """The conversation of one attempt: usually one request, more for paused turns and one correction."""
+class _Conversation:
+    """One attempt with one model: usually one request, more for paused turns and one correction."""
 
     config: ClaudeConfig
     context: StepContext
     sdk: AsyncAnthropic
     model: str
-    messages: list[Json] = field(default_factory=list)
+    messages: list[Json]
+    newest: Message | None = None
+    """The answer before the request that is made next."""
 
-    def __post_init__(self) -> None:
-        given = self.config.messages
-        if given is None:
-            self.messages = [{"role": "user", "content": self.config.prompt}]
-        else:
-            self.messages = [{"role": message.role, "content": message.content} for message in given]
+    async def output(self) -> Json:
+        """The step's output from this model. Raises as ``run``."""
+        schema = self.context.output_schema
+        text = await self._ask()
+        if schema is None:
+            return {"text": text}
+        try:
+            return _parsed(text, schema)
+        except _Repairable as problem:
+            self._correct(text, str(problem))
+        text = await self._ask()
+        try:
+            return _parsed(text, schema)
+        except _Repairable as problem:
+            raise StepError(
+                "invalid_output",
+                f"Claude's answer does not match output_schema, also after a correction: {problem}",
+                data={"text": text[:2000]},
+            ) from None
 
-    async def ask(self) -> str:
+    async def _ask(self) -> str:
         """The text of Claude's whole turn."""
         said = []
         for _ in range(_PAUSES):
             request = self._request()
             request["max_tokens"] = limit = await self._within_budget(request)
-            message = await send(self.sdk, request, self.context)
+            self.newest = message = await send(self.sdk, request, self.context)
             said.append(text_of(message))
             if message.stop_reason != "pause_turn":
                 check_end(message, limit, self.config.max_tokens)
                 return "".join(said)
-            self.messages.append(as_turn(message))
+            turn = as_turn(message)
+            self.messages += [turn] if turn["content"] else []
         raise TerminalError("pause_limit", f"Claude paused its turn {_PAUSES} times without ending it")
 
-    def correct(self, answer: str, problem: str) -> None:
+    def _correct(self, answer: str, problem: str) -> None:
         """Go on with a request to answer again."""
         self.messages += [
             {"role": "assistant", "content": answer or "(no text)"},
@@ -90,6 +147,10 @@ class _Call:
                 "content": f"That answer does not match the schema: {problem}. Answer again, JSON alone.",
             },
         ]
+
+    def _asked_since(self) -> list[Json]:
+        """What was added to the conversation after the newest answer."""
+        return [message for message in self.messages[-1:] if message["role"] == "user"]
 
     def _request(self) -> dict[str, Json]:
         config, schema = self.config, self.context.output_schema
@@ -105,7 +166,8 @@ class _Call:
             if held is not None:
                 output["format"] = {"type": "json_schema", "schema": held}
             else:
-                told = told_schema(schema)
+                told = json.dumps(schema, ensure_ascii=False)
+                told = f"Answer with JSON alone, valid for this JSON Schema:\n{told}"
                 system = f"{system}\n\n{told}" if system else told
         if config.effort is not None:
             output["effort"] = config.effort
@@ -128,10 +190,30 @@ class _Call:
         if budget is not None and budget.max_cost is not None:
             spent = usage.get("cost", 0.0)
             cost = budget.max_cost - (spent if isinstance(spent, float | int) else 0.0)
-        return await answer_limit(self.sdk, request, self.context, tokens=tokens, cost=cost)
+        # The API counts the first prompt; what comes after it is that and what was said since.
+        prompt = None if self.newest is None else prompt_after(self.newest, self._asked_since())
+        return await answer_limit(self.sdk, request, self.context, tokens=tokens, cost=cost, prompt=prompt)
 
 
 def _cache_control(cache: bool | str) -> dict[str, str] | None:
     if cache is False:
         return None
     return {"type": "ephemeral"} | ({"ttl": cache} if isinstance(cache, str) else {})
+
+
+def _parsed(text: str, schema: dict[str, Json]) -> Json:
+    """The JSON value in ``text``. Raises _Repairable when it is not JSON or does not match."""
+    fenced = _FENCE.match(text)
+    try:
+        value = json.loads(fenced.group(1) if fenced else text, parse_constant=_no_number)
+    except (ValueError, RecursionError) as error:
+        raise _Repairable(f"it is not JSON ({error})") from error
+    problems = check_json(schema, value)
+    if problems:
+        listed = "; ".join(f"{problem.field or 'the answer'}: {problem.message}" for problem in problems[:5])
+        raise _Repairable(listed)
+    return value
+
+
+def _no_number(constant: str) -> Json:
+    raise ValueError(f"{constant} is no number of JSON")

@@ -7,6 +7,7 @@ plain JSON as the Messages API takes it, ``answer_limit`` of ``claude_spending``
 
 from __future__ import annotations
 
+import asyncio
 import json
 import warnings
 from typing import Any
@@ -27,8 +28,8 @@ from orchestrator.steps.context import StepContext
 Json = Any
 
 _CONNECT_SECONDS = 10.0
-_PROGRESS_EVERY = 20_000
-"""Characters of an answer between two reports of progress; Temporal's SDK thins them out further."""
+_PROGRESS_EVERY = 2.0
+"""Seconds between two reports of progress."""
 _BROKEN = (ValueError, TypeError, LookupError, AttributeError, RuntimeError)
 """What the SDK is known to raise over a stream whose events are not what the API promises."""
 
@@ -123,14 +124,16 @@ def check_end(message: Message, limit: int, wanted: int) -> None:
 
 def as_turn(message: Message) -> dict[str, Json]:
     """The answer as the message of a conversation, in plain JSON, every block as it arrived: blocks of thinking must
-    go back unchanged, and blocks this release does not know must not be lost."""
-    return {"role": "assistant", "content": [block.to_dict(mode="json") for block in message.content]}
+    go back unchanged, and blocks this release does not know must not be lost. Only empty texts are left out, which the
+    API says and does not take back."""
+    blocks = [block.to_dict(mode="json") for block in message.content]
+    return {"role": "assistant", "content": [block for block in blocks if block.get("text") or block["type"] != "text"]}
 
 
 def text_of(message: Message) -> str:
     """The text of an answer, its blocks joined."""
     # By the word, not the class: the SDK reads blocks it does not know into the class that comes first.
-    return "".join(block.text for block in message.content if block.type == "text")
+    return "".join(block.text or "" for block in message.content if block.type == "text")
 
 
 def _stream(sdk: AsyncAnthropic, request: dict[str, Json]) -> Any:
@@ -144,16 +147,17 @@ def _stream(sdk: AsyncAnthropic, request: dict[str, Json]) -> Any:
 async def _heard(stream: AsyncMessageStream[None], request: dict[str, Json], context: StepContext) -> Message:
     """The whole answer. Raises StepError where the stream breaks off, goes silent or is none."""
     begun: Message | None = None
-    seen = told = 0
+    clock = asyncio.get_running_loop().time
+    seen, told = 0, clock()
     try:
         async for event in stream:
             if begun is None and event.type == "message_start":
                 begun = stream.current_message_snapshot
             elif event.type == "content_block_delta":
                 seen += _length(event.delta)
-            if seen - told >= _PROGRESS_EVERY:
-                told = seen
-                _report(request, seen)
+                if clock() - told >= _PROGRESS_EVERY:
+                    told = clock()
+                    _report(request, seen)
         if begun is None or begun.stop_reason is None:
             raise StepError("network_error", "Claude's answer broke off before its end")
         return begun

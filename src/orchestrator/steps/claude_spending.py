@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from anthropic import AsyncAnthropic
@@ -49,11 +50,28 @@ def spent_tokens(usage: dict[str, Json]) -> int:
     return sum(int(usage.get(name) or 0) for name in names)
 
 
+def prompt_after(message: Message, more: list[Json]) -> int | None:
+    """How many tokens the prompt has, at most, that follows an answer and adds some messages; None when the answer
+    does not say."""
+    usage: Usage | None = getattr(message, "usage", None)
+    if usage is None:
+        return None
+    # A token is at least one byte.
+    added = len(json.dumps(more, ensure_ascii=False).encode()) if more else 0
+    return _tokens(usage, {}).prompt + (usage.output_tokens or 0) + added
+
+
 async def answer_limit(
-    sdk: AsyncAnthropic, request: dict[str, Json], context: StepContext, *, tokens: int | None, cost: float | None
+    sdk: AsyncAnthropic,
+    request: dict[str, Json],
+    context: StepContext,
+    *,
+    tokens: int | None,
+    cost: float | None,
+    prompt: int | None = None,
 ) -> int:
     """How many tokens the answer to ``request`` may have when so many tokens and dollars are left: its ``max_tokens``
-    or fewer. The prompt is counted by the API, unless nothing is limited.
+    or fewer. The prompt is counted by the API, unless nothing is limited or ``prompt`` is known.
 
     Raises TerminalError ``budget_exceeded`` where the prompt alone is too much and ``unpriced`` where money is limited
     and the model's price unknown; StepError where counting fails.
@@ -61,11 +79,8 @@ async def answer_limit(
     limit = int(request["max_tokens"])
     if tokens is None and cost is None:
         return limit
-    counted = {name: value for name, value in request.items() if name not in _UNCOUNTED}
-    try:
-        prompt = (await sdk.messages.count_tokens(**counted)).input_tokens
-    except SDK_ERRORS as error:
-        raise step_error(error, str(request["model"])) from error
+    if prompt is None:
+        prompt = await _counted(sdk, request)
     if tokens is not None:
         limit = min(limit, tokens - prompt)
     if cost is not None:
@@ -81,6 +96,14 @@ async def answer_limit(
             },
         )
     return limit
+
+
+async def _counted(sdk: AsyncAnthropic, request: dict[str, Json]) -> int:
+    counted = {name: value for name, value in request.items() if name not in _UNCOUNTED}
+    try:
+        return (await sdk.messages.count_tokens(**counted)).input_tokens
+    except SDK_ERRORS as error:
+        raise step_error(error, str(request["model"])) from error
 
 
 def _affordable(request: dict[str, Json], prompt: int, left: float, context: StepContext) -> int:

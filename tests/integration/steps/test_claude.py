@@ -4,57 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
+from tests.integration.steps.asking import Ask, MakeContext, ask, claude
 
 from orchestrator.errors import StepError, TerminalError
 from orchestrator.spec.acts.claude import ClaudeConfig
 from orchestrator.spec.project import Project
 from orchestrator.steps import claude as step
-from orchestrator.steps.context import StepContext
 from orchestrator.testing import ClaudeStandIn, Reply, Request, When
 
-MakeContext = Callable[..., StepContext]
+__all__ = ["ask", "claude"]
 
 VERDICT: dict[str, Any] = {
     "type": "object",
     "properties": {"ok": {"type": "boolean"}, "score": {"type": "number", "minimum": 0, "maximum": 1}},
     "required": ["ok", "score"],
 }
-
-
-@pytest.fixture
-async def claude() -> AsyncIterator[ClaudeStandIn]:
-    async with ClaudeStandIn() as server:
-        yield server
-
-
-class Ask:
-    """Runs the step as the worker would; keeps the context of the last attempt."""
-
-    def __init__(self, claude: ClaudeStandIn, make_context: MakeContext) -> None:
-        self._claude = claude
-        self._make = make_context
-        self.context: StepContext
-
-    async def __call__(self, config: dict[str, Any] | None = None, **fields: Any) -> Any:
-        settings = {"anthropic_api_key": "sk-test-key", "anthropic_base_url": self._claude.base_url}
-        self.context = self._make(settings=settings, **fields)
-        return await step.run(ClaudeConfig.model_validate({"prompt": "Hi"} | (config or {})), self.context)
-
-    @property
-    def usage(self) -> dict[str, Any]:
-        return self.context.usage
-
-
-@pytest.fixture
-def ask(claude: ClaudeStandIn, make_context: MakeContext) -> Ask:
-    return Ask(claude, make_context)
 
 
 async def test_without_a_schema_the_output_is_the_text(claude: ClaudeStandIn, ask: Ask) -> None:
@@ -311,7 +281,9 @@ async def test_a_cost_budget_for_an_unpriced_model_is_refused(claude: ClaudeStan
     with pytest.raises(TerminalError, match="add it under prices"):
         await ask({"model": "claude-fable-5-2", "budget": {"max_cost": 1}})
     prices = {"claude-fable-5-2": {"input": 1, "output": 2}}
-    await ask({"model": "claude-fable-5-2", "budget": {"max_cost": 1}}, project=Project(prices=prices))
+    await ask(
+        {"model": "claude-fable-5-2", "budget": {"max_cost": 1}}, project=Project.model_validate({"prices": prices})
+    )
     assert len(claude.requests) == 1
 
 
@@ -325,8 +297,10 @@ async def test_an_unknown_model_is_unpriced_and_never_free(claude: ClaudeStandIn
     [
         ({}, "exactly one of 'prompt' and 'messages'"),
         ({"prompt": "a", "messages": [{"role": "user", "content": "b"}]}, "exactly one"),
-        ({"prompt": "a", "attachments": []}, "'attachments' comes with a later release"),
-        ({"prompt": "a", "fallback_models": ["m"]}, "'fallback_models' comes with a later release"),
+        ({"prompt": "a", "attachments": [{}]}, "exactly one of `file`, `url` and `base64`"),
+        ({"prompt": "a", "attachments": [{"file": "a.png", "url": "https://x"}]}, "exactly one of"),
+        ({"prompt": "a", "attachments": [{"base64": "AAAA"}]}, "needs `media_type`"),
+        ({"prompt": "a", "fallback_models": [""]}, "at least 1 character"),
         ({"prompt": "a", "temperature": 0.7}, "'temperature' is no longer a parameter"),
         ({"prompt": "a", "top_p": 1}, "'top_p' is no longer"),
         ({"prompt": "a", "max_tokens": 0}, "greater than or equal to 1"),

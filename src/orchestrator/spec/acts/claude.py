@@ -8,7 +8,6 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, ValidationInfo, WithJsonSchema, model_validator
 
 from orchestrator.spec.base import ActConfig, Spec, act
-from orchestrator.spec.later import Later
 
 
 def _refuse_sampling(value: Any, info: ValidationInfo) -> Any:
@@ -42,6 +41,28 @@ class ClaudeBudget(Spec):
     max_tokens: int | None = Field(default=None, gt=0)
 
 
+class ClaudeAttachment(Spec):
+    """An image, PDF or text that Claude reads beside the prompt: exactly one of ``file``, ``url`` and ``base64``."""
+
+    file: str | None = Field(default=None, min_length=1)
+    """Relative to the project folder, inside one of its file roots (``data/`` unless configured)."""
+    url: str | None = Field(default=None, min_length=1)
+    """An image or PDF that the API fetches itself."""
+    base64: str | None = Field(default=None, min_length=1)
+    media_type: str | None = Field(default=None, min_length=1)
+    """Such as ``image/png``; needed with ``base64``, and where the name's ending does not tell."""
+    title: str | None = Field(default=None, min_length=1)
+    """Of a PDF or text; empty: the file's name."""
+
+    @model_validator(mode="after")
+    def _one(self) -> ClaudeAttachment:
+        if sum(given is not None for given in (self.file, self.url, self.base64)) != 1:
+            raise ValueError("an attachment is exactly one of `file`, `url` and `base64`")
+        if self.base64 is not None and self.media_type is None:
+            raise ValueError("`base64` needs `media_type`, such as image/png or application/pdf")
+        return self
+
+
 @act("claude")
 class ClaudeConfig(ActConfig):
     """One question to Claude. With the step's ``output_schema`` the answer is an object of that shape."""
@@ -58,8 +79,9 @@ class ClaudeConfig(ActConfig):
     """Prompt caching, and how long the cache lives."""
     stop: list[str] | None = None
     budget: ClaudeBudget | None = None
-    attachments: Later = None
-    fallback_models: Later = None
+    attachments: list[ClaudeAttachment] | None = Field(default=None, max_length=100)
+    fallback_models: list[Annotated[str, Field(min_length=1)]] | None = Field(default=None, max_length=10)
+    """Asked in this order when the model before is overloaded or unavailable, unknown to the API, or declines."""
     temperature: Sampling = None
     top_p: Sampling = None
     top_k: Sampling = None
