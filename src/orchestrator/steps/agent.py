@@ -6,6 +6,7 @@ there before it is returned, so that an attempt that dies after it is not paid f
 
 from __future__ import annotations
 
+from fnmatch import fnmatchcase
 from typing import Any
 
 from temporalio import activity
@@ -71,11 +72,13 @@ async def open_agent(
 def _opened(traits: AgentTraits, tools: Toolset) -> dict[str, Json]:
     """What the engine goes by."""
     for name in traits.approve:
-        if "*" not in name and name not in tools.tools and name not in tools.left_out:
+        # What begins with `*` is a rule for whatever may come; anything else that fits nothing is a slip of the pen.
+        fits = any(fnmatchcase(tool, name) for tool in (*tools.tools, *tools.left_out))
+        if not fits and not name.startswith("*"):
             known = ", ".join(list(tools.tools)[:20]) or "none"
             raise TerminalError(
                 "invalid_config",
-                f"`approve` names '{name}', and the agent has no tool of that name, so nobody would be asked; its "
+                f"`approve` names '{name}', and the agent has no such tool, so nobody would be asked; its "
                 f"tools: {known}",
             )
     opened: dict[str, Json] = {

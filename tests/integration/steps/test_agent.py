@@ -211,6 +211,7 @@ async def test_a_step_adds_tools_and_approvals_to_its_agent_and_replaces_the_res
         ("refused", {"tools": [{"flow": "off"}]}, "disabled"),
         ("invalid_config", {"tools": [{"agent": "same"}, {"flow": "same"}]}, "two tools would be 'same'"),
         ("invalid_config", {"tools": [{"function": "look_up"}], "approve": ["lookup"]}, "nobody would be asked"),
+        ("invalid_config", {"tools": [{"function": "look_up"}], "approve": ["lookup_*"]}, "nobody would be asked"),
         ("invalid_config", {"goal": " "}, "`goal` is empty"),
         ("too_deep", {"depth": 6}, "at most 5"),
     ],
