@@ -70,7 +70,7 @@ def create_app(client: Client, store: Store, project: Project | Callable[[], Pro
     app.include_router(tasks.router(client))
     app.include_router(callbacks.router(client, settings))
     # A route like the others: whatever middleware guards the API guards it too.
-    app.router.routes.append(Route("/mcp", mcp_door, include_in_schema=False))
+    app.router.routes += [Route(path, mcp_door, include_in_schema=False) for path in ("/mcp", "/mcp/")]
     if settings.codec_origins:
         app.mount("/codec", codec_app(client.temporal.data_converter, settings.codec_origins))
     app.router.default = Webhooks(client, routes, settings)

@@ -77,7 +77,7 @@ def _webhook_path(value: str) -> str:
     names = re.findall(r"\{([^{}]*)\}", value)
     if len(set(names)) != len(names) or not all(re.fullmatch(r"[A-Za-z_]\w*", name) for name in names):
         raise ValueError(f"{value!r}: each {{name}} is a word used once")
-    for reserved in ("/v1", "/health", "/ready", "/metrics", "/docs", "/openapi.json"):
+    for reserved in ("/v1", "/health", "/ready", "/metrics", "/docs", "/openapi.json", "/mcp"):
         if value == reserved or value.startswith(reserved + "/"):
             raise ValueError(f"{value!r} is a path of the gateway itself; choose another")
     return value

@@ -340,6 +340,7 @@ async def test_requests_that_are_not_the_protocols_are_refused_and_never_an_erro
         assert (answer.status_code, words in answer.json()["error"]["message"]) == (status, True), answer.text
 
     assert (await post(idle, LIST)).status_code == 200
+    assert (await idle.http.post("/mcp/", content=LIST, headers=HEADERS)).status_code == 200
     await refused(421, "ORCHESTRATOR_ALLOWED_HOSTS", Host="evil.example.com")
     await refused(403, "https://evil.example.com", Origin="https://evil.example.com")
     await refused(415, "application/json", Content_Type="text/plain")
