@@ -6,7 +6,7 @@ from typing import Any
 
 from orchestrator.spec.findings import Findings, is_template, suggestion
 from orchestrator.spec.flow import Flow
-from orchestrator.spec.models import check_models
+from orchestrator.spec.model_uses import check_models
 from orchestrator.spec.project import Project
 from orchestrator.spec.reading import WAITING, Placed
 
@@ -25,7 +25,7 @@ _USES = {
 def check_catalogue(steps: list[Placed], flow: Flow, project: Project, findings: Findings) -> None:
     """Warn about entries that neither the flow nor ``orchestrator.yaml`` declares. It is no error: entries belong to
     the place where a worker runs, and an assignee may be free text."""
-    check_models(steps, flow, project.models, project.prices, findings)
+    check_models(steps, flow, project, findings)
     for step in steps:
         for placed in step.walk():
             if placed.type in _USES:

@@ -21,7 +21,7 @@ from temporalio import activity
 
 from orchestrator.errors import StepError, TerminalError
 from orchestrator.spec.models import resolve_alias
-from orchestrator.steps.claude_errors import SDK_ERRORS, step_error
+from orchestrator.steps.claude_errors import SDK_ERRORS, brief, step_error
 from orchestrator.steps.claude_spending import add_usage
 from orchestrator.steps.context import StepContext
 
@@ -166,7 +166,9 @@ async def _heard(stream: AsyncMessageStream[None], request: dict[str, Json], con
             # What was read and written until then is paid for.
             add_usage(context, request, begun)
         if isinstance(error, _BROKEN) and not isinstance(error, json.JSONDecodeError):
-            raise StepError("network_error", f"Claude's answer was not what the API promises: {error}") from error
+            raise StepError(
+                "network_error", f"Claude's answer was not what the API promises: {brief(error)}"
+            ) from error
         raise
 
 

@@ -22,6 +22,9 @@ _HINTS = {
     413: "send less text",
 }
 
+_LONGEST = 500
+"""Characters of what another side said that a message repeats."""
+
 SDK_ERRORS = (anthropic.AnthropicError, httpx2.HTTPError, json.JSONDecodeError, TypeError, ValueError)
 """Everything a call of the SDK is known to raise."""
 
@@ -35,13 +38,18 @@ def step_error(error: Exception, model: str = "") -> StepError:
         return StepError("timeout", "nothing was heard from Claude for longer than ORCHESTRATOR_CLAUDE_SILENCE allows")
     if isinstance(error, httpx2.HTTPError):
         # Inside a stream the SDK lets the HTTP library's own errors through.
-        return StepError("network_error", f"the connection to Claude broke: {error or type(error).__name__}")
+        return StepError("network_error", f"the connection to Claude broke: {brief(error)}")
     if isinstance(error, anthropic.APIConnectionError):
-        cause = error.__cause__ or error
-        return StepError("network_error", f"the Claude API cannot be reached: {cause or type(cause).__name__}")
+        return StepError("network_error", f"the Claude API cannot be reached: {brief(error.__cause__ or error)}")
     if isinstance(error, json.JSONDecodeError | anthropic.APIResponseValidationError):
-        return StepError("network_error", f"the Claude API's answer was not what the API promises: {error}")
-    return TerminalError("invalid_request", f"the request to Claude cannot be made: {error}")
+        return StepError("network_error", f"the Claude API's answer was not what the API promises: {brief(error)}")
+    return TerminalError("invalid_request", f"the request to Claude cannot be made: {brief(error)}")
+
+
+def brief(said: object) -> str:
+    """What went wrong in at most a few lines: a gateway's page or half an answer may be megabytes."""
+    text = str(said) or type(said).__name__
+    return text if len(text) <= _LONGEST else text[:_LONGEST] + " …"
 
 
 def _status_error(error: anthropic.APIStatusError, model: str) -> StepError:
@@ -62,7 +70,7 @@ def _status_error(error: anthropic.APIStatusError, model: str) -> StepError:
     }
     return kind(
         _type(error, code if spend_limit else ""),
-        f"Claude answered {status} {error.type or ''}: {error.api_message or error.message}{hint}",
+        f"Claude answered {status} {error.type or ''}: {brief(error.api_message or error.message)}{hint}",
         status=status if status >= 400 else None,
         retry_after=retry_after({name.lower(): value for name, value in error.response.headers.items()}),
         data={name: value for name, value in data.items() if value is not None},

@@ -7,8 +7,10 @@ import time
 from typing import Any
 
 import pytest
+from starlette.responses import HTMLResponse
 from temporalio.testing import ActivityEnvironment
 from tests.integration.steps.asking import Ask, MakeContext, ask, claude
+from tests.integration.steps.conftest import RecordingServer
 
 from orchestrator.errors import StepError, TerminalError
 from orchestrator.steps import claude_call
@@ -57,6 +59,17 @@ async def test_what_a_broken_answer_read_is_paid_for(claude: ClaudeStandIn, ask:
     await failure(ask)
     assert (ask.usage["input_tokens"], ask.usage["calls"]) == (1000, 1)
     assert ask.usage["cost"] == pytest.approx(0.00201), "and the one token that was begun"
+
+
+@pytest.mark.parametrize("status", [200, 404, 502])
+async def test_a_gateways_page_of_megabytes_makes_a_short_message(
+    ask: Ask, http_server: RecordingServer, status: int
+) -> None:
+    page = "<html>" + "x" * 2_000_000
+    http_server.answer("/v1/messages", lambda received: HTMLResponse(page, status))
+    error = await failure(ask, settings={"anthropic_base_url": http_server.url})
+    assert error.type in ("network_error", "http_404", "temporary_service_unavailable")
+    assert len(error.message) < 1000
 
 
 async def test_a_stream_that_goes_silent_is_given_up(claude: ClaudeStandIn, ask: Ask) -> None:

@@ -49,6 +49,7 @@ def test_a_living_model_gets_no_warning(config: str) -> None:
         ("model: gpt-9", 33, "`gpt-9` is no model this release knows (if it is right, give it a price under `prices`"),
         ("fallback_models: [claude-opus-5-5, claude-2.1]", 61, "`claude-2.1` has a date of retirement"),
         ("model: claude-opus-5-5, thinking: disabled", 33, "`claude-opus-5-5` always thinks"),
+        ("model: claude-opus-5-5, thinking: {type: disabled}", 33, "`claude-opus-5-5` always thinks"),
     ],
 )
 def test_a_model_that_goes_or_that_nobody_knows_is_warned_of_at_its_place(config: str, column: int, said: str) -> None:
@@ -64,10 +65,13 @@ agents:
   scout: {model: claude-opus-4-0}
 steps:
   - {id: a, type: agent, config: {model: claude-sonnet-4, goal: Find it}}
+  - {id: b, type: agent, config: {agent: old, goal: Find it}}
+  - {id: c, type: agent, config: {agent: scout, goal: Find it}}
 """
-    first, second = warnings_of(flow)
+    first, second, third = warnings_of(flow, agents={"old": {"model": "claude-2.1"}, "scout": {"model": "x"}})
     assert first.startswith("f.yaml:4:18: `claude-opus-4-0`")
     assert second.startswith("f.yaml:6:42: `claude-sonnet-4`")
+    assert third.startswith("f.yaml:7:42: `claude-2.1`"), "declared in orchestrator.yaml, used here"
 
 
 def test_an_alias_or_a_price_of_the_project_makes_a_model_known() -> None:
