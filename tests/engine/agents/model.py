@@ -59,7 +59,7 @@ class Exchange:
     @property
     def rest(self) -> dict[str, Json]:
         """What stays the same over a conversation."""
-        return {name: _plain(value) for name, value in self.body.items() if name != "messages"}
+        return {name: _plain(value) for name, value in self.body.items() if name not in ("messages", "max_tokens")}
 
     @property
     def results(self) -> list[dict[str, Json]]:
@@ -109,8 +109,10 @@ class Model:
         return [exchange.turn for exchange in self.of(who)]
 
     def results(self, who: str) -> list[list[dict[str, Json]]]:
-        """The tool results of each request that brought any."""
-        return [exchange.results for exchange in self.of(who) if exchange.results]
+        """The tool results of each turn that brought any; what was asked again counts once."""
+        asked = self.of(who)
+        again = {id(after) for before, after in itertools.pairwise(asked) if before.messages == after.messages}
+        return [exchange.results for exchange in asked if exchange.results and id(exchange) not in again]
 
     def shown(self, who: str) -> list[list[str]]:
         """The same as text, as the model reads it; a failure begins with ``!``."""
@@ -141,6 +143,7 @@ def turn_of(body: dict[str, Json]) -> tuple[str, int]:
 def follows(before: Exchange, after: Exchange) -> None:
     """A request is what must come after the one before it. Raises AssertionError."""
     assert after.rest == before.rest
+    assert after.body["max_tokens"] <= before.body["max_tokens"], "a budget only shrinks"
     if not before.answered:
         assert after.messages == before.messages, "what failed is asked again as it was"
         return

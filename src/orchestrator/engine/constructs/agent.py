@@ -6,6 +6,7 @@ outside history, in a transcript that those activities share; what stands here i
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -20,6 +21,9 @@ from orchestrator.engine.run import Walk
 from orchestrator.engine.together import CLEANED_UP_AFTER, run_all
 from orchestrator.spec.call import AGENT_OPEN, AGENT_TURN
 from orchestrator.spec.definition import Json, Node
+
+_REST_OF_TURN = 100_000
+"""Bytes of a turn's arguments that are not results."""
 
 Answer = dict[str, Any]
 """What a turn gave: ``{"stop", "calls", "text", "value", "problem"}``."""
@@ -110,12 +114,15 @@ class _Conversation:
     async def _reply(self, answer: Answer) -> dict[str, Json]:
         """What the next turn begins with."""
         if answer["stop"] == "invalid":
-            if self._state.get("corrected"):
+            turn = self._state["turn"]
+            if self._state.get("corrected", turn) != turn:
+                # A retry of the run may try a correction again.
+                del self._state["corrected"]
                 message = (
                     f"the agent's answer does not match output_schema, also after a correction: {answer['problem']}"
                 )
                 raise self._failure("invalid_output", message, data={"text": (answer["text"] or "")[:2000]})
-            self._state["corrected"] = True
+            self._state["corrected"] = turn
             return {"correction": answer["problem"]}
         if answer["stop"] == "paused":
             return {}
@@ -132,11 +139,11 @@ class _Conversation:
         told = {"transcript": _transcript(self._walk, self._path), "turn": turn, "results": None, "correction": None}
         outcome = await self._model_call(turn, told | begin | {"left": self._left()})
         answer: Answer = outcome.output
-        self._spend(outcome.extra.get("usage"))
         # A correction is needed anew where tools were called since.
         if answer["stop"] == "calls":
             self._state.pop("corrected", None)
         self._state.update(turn=turn + 1, answer=answer)
+        self._spend(outcome.extra.get("usage"))
         self._fold(turn - 1)
         return answer
 
@@ -193,7 +200,9 @@ class _Conversation:
         inner = self._inside(self._state["turn"] - 1)
         works = [self._call_tool(index, call, inner) for index, call in enumerate(calls)]
         ended = await run_all(works, stops=lambda error: True)
-        return list(ended.results)
+        # Together they are the argument of one activity.
+        share = (self._run.envelope.largest_payload - _REST_OF_TURN) // max(1, len(calls))
+        return [_fitting(result, share) for result in ended.results if isinstance(result, dict)]
 
     async def _call_tool(self, index: int, call: dict[str, Json], inner: Frame) -> dict[str, Json]:
         """One call, asked for approval first where the author wants that. Whatever fails is told to the model."""
@@ -253,6 +262,18 @@ class _Conversation:
 
     def _failure(self, kind: str, message: str, **more: Json) -> StepFailed:
         return StepFailed(error_record(self._node, self._path, kind, message, usage=self._state["usage"], **more))
+
+
+def _fitting(result: dict[str, Json], most: int) -> dict[str, Json]:
+    """A result that can travel beside the others of its turn: one larger than ``most`` bytes is its beginning, as text.
+    Of any result the model is shown much less."""
+    written = json.dumps(result["content"])
+    if len(written) <= most:
+        return result
+    text = result["content"] if isinstance(result["content"], str) else written
+    # What is written may be several times as long as the text itself.
+    kept = text[: most * len(text) // (2 * len(written))]
+    return result | {"content": f"{kept}\n[cut: these are the first {len(kept):,} of {len(text):,} characters]"}
 
 
 def _failed(call: dict[str, Json], kind: str, message: str) -> dict[str, Json]:
