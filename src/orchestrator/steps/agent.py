@@ -6,12 +6,15 @@ there before it is returned, so that an attempt that dies after it is not paid f
 
 from __future__ import annotations
 
+from contextlib import suppress
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
+from anthropic.types import Message
 from temporalio import activity
 
-from orchestrator.errors import TerminalError
+from orchestrator.errors import StepError, TerminalError
 from orchestrator.security.secrets import Secrets
 from orchestrator.spec.acts.agent import AgentConfig, AgentTraits
 from orchestrator.spec.definition import Json
@@ -20,9 +23,10 @@ from orchestrator.steps.agent_store import asked, kept, store_of
 from orchestrator.steps.agent_tools import Functions, Toolset, collect
 from orchestrator.steps.claude_call import as_turn, check_end, connect, resolve_model, send
 from orchestrator.steps.claude_schema import AnswerMismatch, read_answer
-from orchestrator.steps.claude_spending import answer_limit
+from orchestrator.steps.claude_spending import answer_limit, spent_tokens
 from orchestrator.steps.context import StepContext
 from orchestrator.steps.declared_agent import limits_of, merged, people_of
+from orchestrator.steps.pricing import UNPRICED
 from orchestrator.store.transcripts import OPENING, Entry, TranscriptKey, Transcripts, answer_of, before_turn
 
 DEEPEST = 5
@@ -111,15 +115,18 @@ def _opening(
 
 
 def _execution() -> str:
-    """The execution of the run this attempt belongs to. A run id alone may be used again, by a delivery after a failed
-    one."""
-    return activity.info().workflow_run_id or "" if activity.in_activity() else ""
+    """What this attempt is one of: the same for all attempts of one scheduled activity, and for no other. A run id may
+    be used again, by a delivery after a failed run, and a `try` runs a failed step again under the same key."""
+    if not activity.in_activity():
+        return ""
+    info = activity.info()
+    return f"{info.workflow_run_id} {info.scheduled_time.isoformat()}"
 
 
 async def take_turn(told: dict[str, Json], context: StepContext) -> dict[str, Json]:
     """One call of the model, unless its answer is in the transcript. ``told`` is ``{"transcript", "turn", "results",
     "correction", "left"}``. Returns ``{"stop": "calls" | "paused" | "end" | "invalid", "calls", "text", "value",
-    "problem"}``; ``context.usage`` is the turn's, also when its answer was there.
+    "problem"}``; ``context.usage`` is the turn's, attempts that failed included, also when its answer was there.
 
     Raises TerminalError ``transcript_lost``, ``missing_key``, ``max_tokens``, ``refusal``, ``budget_exceeded``,
     ``unpriced`` and for requests the API refuses; StepError ``store_unavailable`` and as the claude step does.
@@ -135,17 +142,82 @@ async def take_turn(told: dict[str, Json], context: StepContext) -> dict[str, Js
         )
     opening: dict[str, Json] = entries[OPENING].content
     answer = entries.get(answer_of(turn))
-    if answer is None:
-        so_far = [entry for position, entry in sorted(entries.items()) if position < before_turn(turn)]
-        message = _message(told, entries[answer_of(turn - 1)] if turn else None, opening)
-        if message is not None:
-            said = Entry(before_turn(turn), "user", {}, _masked(message, context))
-            await kept(lambda: transcripts.rewrite(key, said))
-            so_far.append(said)
-        answer = await _answered(turn, request_of(opening, so_far), told["left"], context, transcripts, key)
-    else:
+    if answer is not None:
         context.usage.update(answer.about["usage"])
-    return _outcome(answer, opening["schema"])
+        return _outcome(answer, opening["schema"])
+    so_far = [entry for position, entry in sorted(entries.items()) if position < before_turn(turn)]
+    message = _message(told, entries[answer_of(turn - 1)] if turn else None, opening)
+    if message is not None:
+        said = Entry(before_turn(turn), "user", {}, _masked(message, context))
+        await kept(lambda: transcripts.rewrite(key, said))
+        so_far.append(said)
+    asking = _Asking(turn, request_of(opening, so_far), told["left"], context, transcripts, key)
+    return _outcome(await asking.answer(), opening["schema"])
+
+
+@dataclass(frozen=True, slots=True)
+class _Asking:
+    """One attempt to get the answer of a turn."""
+
+    turn: int
+    request: dict[str, Json]
+    left: dict[str, Json]
+    context: StepContext
+    transcripts: Transcripts
+    key: TranscriptKey
+
+    async def answer(self) -> Entry:
+        """The model's answer, in the transcript."""
+        context, before = self.context, await self._spent_before()
+        try:
+            message = await self._send(_less(self.left, before))
+        except StepError:
+            await self._keep_spent()
+            _add(context.usage, before)
+            raise
+        _add(context.usage, before)
+        usage = dict(context.usage)
+        about: dict[str, Json] = {"stop": message.stop_reason, "model": message.model, "usage": usage}
+        own = Entry(answer_of(self.turn), "assistant", about, _masked(as_turn(message)["content"], context))
+        written = await kept(lambda: self.transcripts.write(self.key, own))
+        if written.content != own.content:
+            # Another attempt, taken for dead, was faster. Both are paid for.
+            _add(context.usage, written.about["usage"])
+        return written
+
+    async def _send(self, left: dict[str, Json]) -> Message:
+        sdk = await connect(self.context)
+        wanted = self.request["max_tokens"]
+        try:
+            limit = await answer_limit(sdk, self.request, self.context, tokens=left["tokens"], cost=left["cost"])
+            message = await send(sdk, self.request | {"max_tokens": limit}, self.context)
+            check_end(message, limit, wanted)
+        except TerminalError as error:
+            if error.type != "budget_exceeded":
+                raise
+            raise TerminalError(
+                error.type,
+                f"the agent's limits do not cover its turn {self.turn}, with {_left(left)} left: raise them, or ask "
+                "for less",
+                data=error.data,
+            ) from error
+        return message
+
+    async def _spent_before(self) -> dict[str, Json]:
+        """What attempts of this turn consumed that gave no answer."""
+        total: dict[str, Json] = {}
+        for lost in await asked(self.transcripts.lost(self.key, self.turn)):
+            if lost["execution"] == _execution():
+                _add(total, lost["usage"])
+        return total
+
+    async def _keep_spent(self) -> None:
+        """A failed attempt is paid for too, as far as it got; Temporal keeps nothing of it once the next succeeds."""
+        if self.context.usage:
+            about = {"execution": _execution(), "usage": dict(self.context.usage)}
+            with suppress(StepError):
+                # The failure itself is worth more than what it cost.
+                await asked(self.transcripts.add_lost(self.key, self.turn, self.context.attempt, about))
 
 
 def _message(told: dict[str, Json], before: Entry | None, opening: dict[str, Json]) -> list[Json] | None:
@@ -158,50 +230,31 @@ def _message(told: dict[str, Json], before: Entry | None, opening: dict[str, Jso
     return results_of(calls, told.get("results") or [], opening) if calls else None
 
 
-async def _answered(
-    turn: int,
-    request: dict[str, Json],
-    left: dict[str, Json],
-    context: StepContext,
-    transcripts: Transcripts,
-    key: TranscriptKey,
-) -> Entry:
-    """The model's answer, in the transcript."""
-    sdk = await connect(context)
-    wanted = request["max_tokens"]
-    try:
-        limit = await answer_limit(sdk, request, context, tokens=left["tokens"], cost=left["cost"])
-        message = await send(sdk, request | {"max_tokens": limit}, context)
-        check_end(message, limit, wanted)
-    except TerminalError as error:
-        if error.type != "budget_exceeded":
-            raise
-        raise TerminalError(
-            error.type,
-            f"the agent's limits do not cover its turn {turn}: {_left(left)} left; raise `limits`, or ask for less",
-            data=error.data,
-        ) from error
-    own = dict(context.usage)
-    about: dict[str, Json] = {"stop": message.stop_reason, "model": message.model, "usage": own}
-    content = _masked(as_turn(message)["content"], context)
-    written = await kept(lambda: transcripts.write(key, Entry(answer_of(turn), "assistant", about, content)))
-    if written.content != content:
-        # Another attempt, taken for dead, was faster. Both are paid for.
-        _add(context.usage, written.about["usage"])
-    return written
+def _less(left: dict[str, Json], spent: dict[str, Json]) -> dict[str, Json]:
+    """What attempts that failed have left of the limits."""
+    tokens, cost = left["tokens"], left["cost"]
+    known = spent.get("cost", 0.0)
+    return {
+        "tokens": None if tokens is None else tokens - spent_tokens(spent),
+        "cost": None if cost is None else cost - (known if isinstance(known, int | float) else 0.0),
+    }
 
 
 def _left(left: dict[str, Json]) -> str:
-    words = [] if left["tokens"] is None else [f"{left['tokens']:,} tokens"]
-    return " and ".join(words + ([] if left["cost"] is None else [f"{left['cost']:.4f} dollars"]))
+    words = [] if left["tokens"] is None else [f"{left['tokens']:,} of limits.tokens"]
+    return " and ".join(words + ([] if left["cost"] is None else [f"{left['cost']:.4f} dollars of limits.cost"]))
 
 
 def _add(usage: dict[str, Json], more: dict[str, Json]) -> None:
+    """Sum up what calls consumed. A cost that nobody knows makes the sum unknown."""
     for name, value in more.items():
-        if isinstance(value, int | float) and isinstance(usage.get(name, 0), int | float):
-            usage[name] = usage.get(name, 0) + value
+        known = usage.get(name)
+        if name == "cost" and UNPRICED in (known, value):
+            usage[name] = UNPRICED
+        elif isinstance(value, int | float) and isinstance(known, int | float):
+            usage[name] = round(known + value, 9)
         else:
-            usage[name] = value
+            usage.setdefault(name, value)
 
 
 def _outcome(answer: Entry, schema: dict[str, Json] | None) -> dict[str, Json]:

@@ -1,7 +1,8 @@
 """Transcripts: the conversations of agents, kept entry by entry outside Temporal's history.
 
 Position 0 is the opening (who the agent is, what it may use); turn n has the message before it at ``2n + 1`` and its
-answer at ``2n + 2``. An answer is written once and never changes, so that nothing is asked and paid for again.
+answer at ``2n + 2``. An answer is written once and never changes, so that nothing is asked and paid for again. Below
+the opening stands what attempts without an answer have cost.
 """
 
 from __future__ import annotations
@@ -22,8 +23,10 @@ from orchestrator.spec.definition import Json
 from orchestrator.store import tables
 from orchestrator.store.connection import Database
 
-Role = Literal["opening", "user", "assistant"]
+Role = Literal["opening", "user", "assistant", "lost"]
 OPENING = 0
+_ATTEMPTS = 100_000
+"""Room for the attempts of one turn, below the opening."""
 
 
 def before_turn(turn: int) -> int:
@@ -121,6 +124,19 @@ class Transcripts:
         async with self._database.reading() as connection:
             found = await connection.execute(query)
             return [_entry(row) for row in found.mappings()]
+
+    async def add_lost(self, key: TranscriptKey, turn: int, attempt: int, about: dict[str, Json]) -> None:
+        """Remember what is to be known of an attempt of a turn that gave no answer. It is no part of what was said."""
+        await self.rewrite(key, Entry(-1 - turn * _ATTEMPTS - attempt, "lost", about, None))
+
+    async def lost(self, key: TranscriptKey, turn: int) -> list[dict[str, Json]]:
+        """What ``add_lost`` remembered of a turn."""
+        table = tables.transcripts
+        first = -1 - turn * _ATTEMPTS
+        mine = (table.c.id == key.id, table.c.position <= first, table.c.position > first - _ATTEMPTS)
+        async with self._database.reading() as connection:
+            found = await connection.execute(select(table.c.about).where(*mine).order_by(table.c.position.desc()))
+            return [json.loads(about) for about in found.scalars()]
 
     async def of_run(self, root: str) -> list[TranscriptInfo]:
         """The conversations of a run and the runs that go on from it, in the order they began."""

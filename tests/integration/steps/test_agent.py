@@ -488,6 +488,23 @@ async def test_a_failed_turn_has_a_type_and_the_next_attempt_asks_anew(
     assert len(claude.requests) == asked + 1
 
 
+async def test_what_failed_attempts_of_a_turn_consumed_counts_and_bounds_the_next(
+    agent: Agent, claude: ClaudeStandIn
+) -> None:
+    await agent.open()
+    usage = {"input_tokens": 100, "output_tokens": 10, "cache_creation_input_tokens": 0}
+    claude.add(Reply.refusal().with_usage(**usage), Reply.text("Well.").with_usage(**usage))
+    await agent.refused("refusal", agent.turn())
+    assert agent.context.usage["input_tokens"] == 100
+    error = await agent.refused("budget_exceeded", agent.turn(left={"tokens": 115, "cost": None}))
+    assert "5 of limits.tokens" in error.message
+    await agent.turn()
+    assert (agent.context.usage["input_tokens"], agent.context.usage["calls"]) == (200, 2)
+    again = dict(agent.context.usage)
+    await agent.turn()
+    assert agent.context.usage == again
+
+
 async def test_without_a_key_or_a_price_a_turn_says_what_is_missing(agent: Agent) -> None:
     await agent.open(model="claude-of-tomorrow")
     error = await agent.refused("unpriced", agent.turn(left={"tokens": None, "cost": 1.0}))

@@ -83,6 +83,18 @@ async def test_the_list_of_a_run_tells_each_conversation_and_its_answers(store: 
     assert await store.transcripts.of_run("run-3") == []
 
 
+async def test_what_failed_attempts_cost_is_no_part_of_what_was_said(store: Store) -> None:
+    await store.transcripts.begin(KEY, opening())
+    for turn, attempt in ((0, 1), (0, 2), (1, 1), (0, 2)):
+        await store.transcripts.add_lost(KEY, turn, attempt, {"turn": turn, "attempt": attempt})
+    assert [about["attempt"] for about in await store.transcripts.lost(KEY, 0)] == [1, 2]
+    assert await store.transcripts.lost(KEY, 1) == [{"turn": 1, "attempt": 1}]
+    assert await store.transcripts.lost(KEY, 2) == []
+    assert [entry.position for entry in await store.transcripts.read(KEY)] == [0]
+    [listed] = await store.transcripts.of_run("run-1")
+    assert listed.answers == []
+
+
 async def test_only_chains_without_any_recent_entry_are_idle(store: Store) -> None:
     await store.transcripts.begin(KEY, opening())
     await store.transcripts.begin(TranscriptKey("run-2", "a"), opening())
