@@ -91,14 +91,19 @@ def check_json(schema: dict[str, Json], value: Json) -> list[FieldProblem]:
     when the schema itself cannot be used."""
     validator = _validator(_canonical(schema))
     try:
-        errors = sorted(validator.iter_errors(value), key=lambda error: [str(part) for part in error.absolute_path])
+        return field_problems(validator.iter_errors(value))
     except Unresolvable as error:
         raise ValueError(
             f"refers to {'#' + error.ref.lstrip('#')!r}, which is not in the schema; nothing is fetched"
         ) from error
     except RecursionError as error:
         raise ValueError("refers to itself without end") from error
-    return [problem for error in errors for problem in _problems(error)][:_SHOWN]
+
+
+def field_problems(errors: Iterable[ValidationError]) -> list[FieldProblem]:
+    """What a validator found, in our words, by field path."""
+    ordered = sorted(errors, key=lambda error: [str(part) for part in error.absolute_path])
+    return [problem for error in ordered for problem in _problems(error)][:_SHOWN]
 
 
 def check_schema(schema: Json) -> tuple[tuple[str | int, ...], str] | None:

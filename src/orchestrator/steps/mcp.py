@@ -2,160 +2,250 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import contextvars
 import difflib
 import fnmatch
+import functools
 import json
-from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, Protocol, TypeVar
 
 from mcp import Client, MCPError
+from mcp.shared.dispatcher import ProgressFnT
 from mcp_types import (
-    CONNECTION_CLOSED,
-    INVALID_PARAMS,
-    INVALID_REQUEST,
-    METHOD_NOT_FOUND,
-    REQUEST_TIMEOUT,
+    URL_ELICITATION_REQUIRED,
+    CallToolRequest,
+    CallToolRequestParams,
     CallToolResult,
+    ElicitationRequiredErrorData,
     GetPromptResult,
+    InputRequiredResult,
     ReadResourceResult,
     Tool,
 )
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
+from temporalio import activity
 
-from orchestrator.errors import StepError, TerminalError
+from orchestrator.errors import TerminalError
 from orchestrator.spec.acts.mcp import McpConfig, McpServer
-from orchestrator.spec.inputs import check_json
 from orchestrator.steps.context import StepContext
-from orchestrator.steps.mcp_pool import Connection, HttpAnswer, McpPool, ServerGone
-from orchestrator.steps.retry_after import retry_after
+from orchestrator.steps.mcp_call import Asked, Call, ServerGone
+from orchestrator.steps.mcp_elicit import Answers, answers, asked, question, required
+from orchestrator.steps.mcp_errors import FAILURES, too_large, typed
+from orchestrator.steps.mcp_pool import Connection, McpPool
+from orchestrator.steps.mcp_schema import Unusable, check_arguments
 
 T = TypeVar("T")
 Json = Any
+Result = CallToolResult | ReadResourceResult | GetPromptResult
+
+
+class Send(Protocol):
+    """Sends the request of one step, with the answers that are known."""
+
+    async def __call__(self, client: Client, known: Answers) -> Result | InputRequiredResult: ...
+
 
 TYPE = "mcp"
 CONFIG = McpConfig
 
-_BUSY = {502, 503, 504, 529}
-_NO_SUCH_PAGE = "Not Found"
-"""What the SDK says for a 404 whose body is not the protocol's."""
-_LASTING = {INVALID_PARAMS, INVALID_REQUEST, METHOD_NOT_FOUND}
+_TOOL_RESULT: TypeAdapter[Result | InputRequiredResult] = TypeAdapter(CallToolResult | InputRequiredResult)
+_STATE_ROUNDS = 10
+"""Times a server may ask to be called again without asking anything."""
+_PAUSE = 0.1
+_SHOWN = 500
+"""Characters of a progress message that are kept."""
 
 
-async def run(config: McpConfig, context: StepContext) -> Json:
+async def run(config: McpConfig, context: StepContext, answered: Json = None) -> Json:
     """Structured content where the server gives any, else ``{"text", "content"}``; a prompt adds
     ``messages``.
 
+    Where the server asks something, ``context.asked`` says what, and the step is run again with ``answered``.
+
     Raises StepError ``network_error``, ``timeout``, ``rate_limit_exceeded``,
     ``temporary_service_unavailable``, ``mcp_protocol_error``; TerminalError ``mcp_tool_error`` (the tool
-    says it failed), ``invalid_arguments``, ``not_found``, ``not_allowed``, ``http_<status>``,
-    ``payload_too_large``, ``invalid_config``.
+    says it failed), ``invalid_arguments``, ``not_found``, ``not_allowed``, ``http_<status>``, ``sign_in_failed``,
+    ``payload_too_large``, ``elicitation_required``, ``elicitation_declined``, ``invalid_config``.
     """
     server = context.entry("mcp", config.server, McpServer)
     if config.tool is not None and not _allowed(config.tool, server):
         listed = ", ".join(server.allow or []) or "none"
         raise TerminalError("not_allowed", f"mcp.{config.server} allows {listed}; '{config.tool}' is not among them")
+    known = answers(answered)
 
-    pool = await pool_of(context)
-    for last in (False, True):
-        answer = HttpAnswer()
-        try:
-            return await _once(config, server, pool, answer)
-        except ServerGone as gone:
-            # A call that no server can have seen is repeated at once, on a new connection.
-            if last or not gone.unsent:
-                raise _unreachable(config.server, gone, answer) from gone
-    raise AssertionError("two tries end in a result or an error")
+    async def once(call: Call) -> Json:
+        async with _connection(config, server, context, call) as connection:
+            call.answers = known.earlier if connection.legacy else {}
+            if config.tool is not None:
+                await _check(connection, call, config.tool, config.arguments)
+            result = await _ask(connection, call, _request(config, context), known)
+            return _bounded(_output(result, config), config.server, server)
 
-
-async def pool_of(context: StepContext) -> McpPool:
-    """The worker's connections."""
-
-    async def opener() -> McpPool:
-        return McpPool(context.settings.project_dir.resolve())
-
-    return await context.resources.shared("mcp", opener)
+    try:
+        return await _twice(config.server, server, once)
+    except Asked as questions:
+        context.asked = asked(questions, known, config)
+        return None
 
 
 async def list_tools(name: str, context: StepContext) -> list[Tool]:
     """The tools of server ``name`` that its ``allow`` admits, asked for anew, in the server's order. Raises as
     ``run``."""
     server = context.entry("mcp", name, McpServer)
-    pool = await pool_of(context)
+
+    async def once(call: Call) -> list[Tool]:
+        connection = await (await _pool(context)).connection(name, server, call, context.root_id)
+        return list((await connection.tools(call, refresh=True)).values())
+
+    listed = await _twice(name, server, once)
+    return [tool for tool in listed if _allowed(tool.name, server)]
+
+
+async def _pool(context: StepContext) -> McpPool:
+    async def opener() -> McpPool:
+        return McpPool(context.settings.project_dir.resolve())
+
+    return await context.resources.shared("mcp", opener)
+
+
+async def _twice(name: str, server: McpServer, once: Callable[[Call], Awaitable[T]]) -> T:
+    """A call that no server can have seen is repeated at once, on a new connection."""
     for last in (False, True):
-        answer = HttpAnswer()
+        call = Call()
         try:
-            connection = await _connected(name, server, pool, answer)
-            tools = await _tools(connection, answer, refresh=True)
-            return [tool for tool in tools.values() if _allowed(tool.name, server)]
+            return await once(call)
         except ServerGone as gone:
             if last or not gone.unsent:
-                raise _unreachable(name, gone, answer) from gone
+                raise typed(name, server, gone, call) from gone
+        except FAILURES as error:
+            raise typed(name, server, error, call) from error
     raise AssertionError("two tries end in a result or an error")
 
 
-async def _connected(name: str, server: McpServer, pool: McpPool, answer: HttpAnswer) -> Connection:
+@contextlib.asynccontextmanager
+async def _connection(
+    config: McpConfig, server: McpServer, context: StepContext, call: Call
+) -> AsyncIterator[Connection]:
+    pool = await _pool(context)
+    connection = await pool.connection(config.server, server, call, context.root_id)
+    # What an older server asks on a connection of this call alone is asked by this call.
+    own = config.elicit is not None and connection.legacy and server.shared
+    async with contextlib.AsyncExitStack() as stack:
+        if own:
+            connection = await stack.enter_async_context(pool.alone(config.server, server, call))
+        for credential in connection.credentials:
+            context.secrets.remember(credential)
+        try:
+            yield connection
+        finally:
+            for credential in connection.credentials:
+                context.secrets.remember(credential)
+
+
+def _request(config: McpConfig, context: StepContext) -> Send:
+    tool, progress = config.tool or "", _progress(context)
+
+    async def read(client: Client, known: Answers) -> Result | InputRequiredResult:
+        return await client.session.read_resource(
+            config.resource or "",
+            input_responses=known.for_protocol(),
+            request_state=known.state or None,
+            allow_input_required=True,
+        )
+
+    async def get(client: Client, known: Answers) -> Result | InputRequiredResult:
+        return await client.session.get_prompt(
+            config.prompt or "",
+            {key: _text(value) for key, value in config.arguments.items()},
+            input_responses=known.for_protocol(),
+            request_state=known.state or None,
+            allow_input_required=True,
+        )
+
+    async def call_tool(client: Client, known: Answers) -> Result | InputRequiredResult:
+        # Not by the SDK's own call_tool: that holds the result to the server's schema, without a bound on the time
+        # its patterns may take.
+        params = CallToolRequestParams(
+            name=tool,
+            arguments=config.arguments,
+            input_responses=known.for_protocol(),
+            request_state=known.state or None,
+        )
+        request = CallToolRequest(params=params)
+        return await client.session.send_request(request, _TOOL_RESULT, progress_callback=progress)
+
+    if config.tool is not None:
+        return call_tool
+    return read if config.resource is not None else get
+
+
+def _progress(context: StepContext) -> ProgressFnT | None:
+    """What the server reports while it works becomes the activity's heartbeat details."""
+    if not activity.in_activity():
+        return None
+    # The SDK calls from a task of the connection, which is no activity.
+    here = contextvars.copy_context()
+
+    async def tell(progress: float, total: float | None, message: str | None) -> None:
+        said = context.secrets.mask_text(message[:_SHOWN]) if message else None
+        here.run(activity.heartbeat, {"progress": progress, "total": total, "message": said})
+
+    return tell
+
+
+async def _ask(connection: Connection, call: Call, send: Send, known: Answers) -> Result:
+    """The result, called again as long as the server wants that without asking anything. Raises Asked."""
+    given = Answers() if connection.legacy else known
+    for _ in range(_STATE_ROUNDS):
+        try:
+            result = await connection.call(functools.partial(send, known=given), call)
+        except MCPError as error:
+            if error.code == URL_ELICITATION_REQUIRED:
+                raise _links(connection.name, error, known) from error
+            raise
+        if not isinstance(result, InputRequiredResult):
+            return result
+        questions = required(result, connection.name)
+        if questions is not None:
+            raise questions
+        given = Answers(state=result.request_state)
+        await asyncio.sleep(_PAUSE)
+    raise TerminalError("mcp_protocol_error", f"mcp.{connection.name} wants to be called again without end")
+
+
+def _links(server: str, error: MCPError, known: Answers) -> Exception:
+    """The places a user has to visit before the call can be made, as an older server names them."""
+    if any(answer["action"] != "accept" for answer in known.responses.values()):
+        return TerminalError("elicitation_declined", f"what mcp.{server} asked for was declined: {error.message}")
     try:
-        return await pool.connection(name, server, answer)
-    except TimeoutError:
-        raise StepError("timeout", f"mcp.{name} did not answer within {server.timeout:g} s") from None
+        named = ElicitationRequiredErrorData.model_validate(error.error.data)
+    except ValidationError:
+        return error
+    return Asked([question(params, params.elicitation_id) for params in named.elicitations])
 
 
-async def _tools(connection: Connection, answer: HttpAnswer, *, refresh: bool) -> dict[str, Tool]:
-    try:
-        return await connection.tools(answer, refresh=refresh)
-    except MCPError as error:
-        raise _protocol_error(connection.name, error, answer) from error
-
-
-async def _once(config: McpConfig, server: McpServer, pool: McpPool, answer: HttpAnswer) -> Json:
-    connection = await _connected(config.server, server, pool, answer)
-    if config.resource is not None:
-        uri = config.resource
-        read = await _ask(connection, answer, lambda client: client.read_resource(uri))
-        return _bounded(_resource(read), config, server)
-    if config.prompt is not None:
-        name, arguments = config.prompt, {key: _text(value) for key, value in config.arguments.items()}
-        prompt = await _ask(connection, answer, lambda client: client.get_prompt(name, arguments))
-        return _bounded(_prompt(prompt), config, server)
-    tool = config.tool or ""
-    await _check(connection, answer, tool, config.arguments)
-    result = await _ask(connection, answer, lambda client: client.call_tool(tool, config.arguments))
-    return _bounded(_tool(result, config), config, server)
-
-
-async def _ask(connection: Connection, answer: HttpAnswer, use: Callable[[Client], Awaitable[T]]) -> T:
-    answer.status, answer.headers, answer.in_session = 0, None, False
-    try:
-        return await connection.call(use, answer)
-    except MCPError as error:
-        raise _protocol_error(connection.name, error, answer) from error
-    except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False)[0]
-        raise TerminalError(
-            "mcp_protocol_error",
-            f"mcp.{connection.name} answered what the protocol does not allow: {first['msg']}",
-        ) from error
-
-
-async def _check(connection: Connection, answer: HttpAnswer, tool: str, arguments: dict[str, Json]) -> None:
+async def _check(connection: Connection, call: Call, tool: str, arguments: dict[str, Json]) -> None:
     """Raise when the server has no such tool or the arguments do not match it. A remembered list may be old,
     so it is read again before anything is refused."""
-    problem = _problem(connection.name, await _tools(connection, answer, refresh=False), tool, arguments)
+    problem = await _problem(connection.name, await connection.tools(call), tool, arguments)
     if problem is not None:
-        problem = _problem(connection.name, await _tools(connection, answer, refresh=True), tool, arguments)
+        problem = await _problem(connection.name, await connection.tools(call, refresh=True), tool, arguments)
     if problem is not None:
         raise problem
 
 
-def _problem(server: str, tools: dict[str, Tool], tool: str, arguments: dict[str, Json]) -> TerminalError | None:
+async def _problem(server: str, tools: dict[str, Tool], tool: str, arguments: dict[str, Json]) -> TerminalError | None:
     if tool not in tools:
         near = difflib.get_close_matches(tool, tools, 3) or sorted(tools)[:20]
         listed = ", ".join(f"'{name}'" for name in near) or "none"
         return TerminalError("not_found", f"mcp.{server} has no tool '{tool}'; there: {listed}")
     try:
-        found = check_json(tools[tool].input_schema, arguments)
-    except ValueError:
-        # A schema that cannot be used here, such as a pattern with look-around: then the server itself refuses.
+        found = await check_arguments(tools[tool].input_schema, arguments)
+    except Unusable:
+        # Then the server itself refuses.
         return None
     if not found:
         return None
@@ -167,7 +257,13 @@ def _allowed(tool: str, server: McpServer) -> bool:
     return server.allow is None or any(fnmatch.fnmatchcase(tool, pattern) for pattern in server.allow)
 
 
-def _tool(result: CallToolResult, config: McpConfig) -> Json:
+def _output(result: Result, config: McpConfig) -> Json:
+    if isinstance(result, ReadResourceResult):
+        contents = [_plain(content) for content in result.contents]
+        return {"text": "\n".join(content["text"] for content in contents if "text" in content), "content": contents}
+    if isinstance(result, GetPromptResult):
+        content, text = _blocks([message.content for message in result.messages])
+        return {"text": text, "content": content, "messages": [_plain(message) for message in result.messages]}
     content, text = _blocks(result.content)
     if result.is_error:
         raise TerminalError(
@@ -178,19 +274,6 @@ def _tool(result: CallToolResult, config: McpConfig) -> Json:
     if result.structured_content is not None:
         return result.structured_content
     return {"text": text, "content": content}
-
-
-def _resource(result: ReadResourceResult) -> Json:
-    contents = [_plain(content) for content in result.contents]
-    return {
-        "text": "\n".join(content["text"] for content in contents if "text" in content),
-        "content": contents,
-    }
-
-
-def _prompt(result: GetPromptResult) -> Json:
-    content, text = _blocks([message.content for message in result.messages])
-    return {"text": text, "content": content, "messages": [_plain(message) for message in result.messages]}
 
 
 def _blocks(blocks: Any) -> tuple[list[dict[str, Json]], str]:
@@ -206,55 +289,8 @@ def _text(value: Json) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-def _bounded(output: Json, config: McpConfig, server: McpServer) -> Json:
-    size = len(json.dumps(output, ensure_ascii=False).encode())
+def _bounded(output: Json, name: str, server: McpServer) -> Json:
+    size = len(json.dumps(output, ensure_ascii=False).encode(errors="replace"))
     if size > server.max_result:
-        raise TerminalError(
-            "payload_too_large",
-            f"mcp.{config.server} returned {size} bytes; its max_result is {server.max_result}: ask for "
-            "less, or raise max_result in orchestrator.yaml",
-        )
+        raise too_large(name, server, str(size))
     return output
-
-
-def _protocol_error(server: str, error: MCPError, answer: HttpAnswer) -> StepError:
-    """The step error for what the SDK raised; where HTTP said no, its status tells more than the protocol
-    does."""
-    if error.code == REQUEST_TIMEOUT:
-        return StepError("timeout", f"mcp.{server} did not answer in time; raise its timeout in orchestrator.yaml")
-    if error.code == CONNECTION_CLOSED:
-        return StepError("network_error", f"mcp.{server} closed the connection")
-    explained = answer.status in (400, 404) and error.code in _LASTING and error.message != _NO_SUCH_PAGE
-    if answer.status >= 400 and not explained:
-        return _http_error(server, answer)
-    kind = TerminalError if error.code in _LASTING else StepError
-    return kind("mcp_protocol_error", f"mcp.{server}: {error.message} ({error.code})", data={"code": error.code})
-
-
-def _http_error(server: str, answer: HttpAnswer) -> StepError:
-    status, wait = answer.status, retry_after(answer.headers or {})
-    if status == 429:
-        return StepError(
-            "rate_limit_exceeded",
-            f"mcp.{server} answered 429: too many calls",
-            status=status,
-            retry_after=wait,
-        )
-    if status in _BUSY:
-        message = f"mcp.{server} answered {status}: it is not available now"
-        return StepError("temporary_service_unavailable", message, status=status, retry_after=wait)
-    hint = ": check its headers in orchestrator.yaml" if status in (401, 403) else ""
-    return TerminalError(f"http_{status}", f"mcp.{server} answered {status}{hint}", status=status)
-
-
-def _unreachable(server: str, gone: ServerGone, answer: HttpAnswer) -> StepError:
-    cause = gone.cause
-    if answer.status >= 400:
-        return _http_error(server, answer)
-    if isinstance(cause, FileNotFoundError | PermissionError | NotADirectoryError):
-        return TerminalError("invalid_config", f"mcp.{server} cannot be started: {cause}")
-    if isinstance(cause, MCPError) and cause.code not in (CONNECTION_CLOSED, REQUEST_TIMEOUT):
-        return _protocol_error(server, cause, answer)
-    said = f"; its last words: {gone.said}" if gone.said else ""
-    reason = str(cause) if cause is not None and str(cause) else "it ended"
-    return StepError("network_error", f"mcp.{server} cannot be reached: {reason}{said}")

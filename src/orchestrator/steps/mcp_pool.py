@@ -9,165 +9,190 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import hashlib
-import os
-import sys
-import tempfile
+import importlib.metadata
+import logging
 import time
+import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextvars import ContextVar
-from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, TypeVar
+from typing import Any, TypeVar
 
 import httpx2
-from mcp import Client, MCPError, StdioServerParameters
-from mcp.client.stdio import get_default_environment, stdio_client
-from mcp.client.streamable_http import streamable_http_client
-from mcp_types import CONNECTION_CLOSED, Tool
+from mcp import Client, MCPError
+from mcp.client.session import ClientRequestContext
+from mcp.client.subscriptions import ListenNotSupportedError, SubscriptionLost
+from mcp_types import (
+    CONNECTION_CLOSED,
+    ElicitRequestParams,
+    ElicitResult,
+    Implementation,
+    Tool,
+    ToolListChangedNotification,
+)
+from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 from orchestrator.spec.acts.mcp import McpServer
+from orchestrator.steps.mcp_auth import SignIn, sign_in
+from orchestrator.steps.mcp_call import CALL, Asked, Call, ServerGone, TooLarge
+from orchestrator.steps.mcp_elicit import question
+from orchestrator.steps.mcp_http import http_transport
+from orchestrator.steps.mcp_stdio import TOO_LARGE, Stderr, command_transport
 
 T = TypeVar("T")
 
-_STDERR_KEPT = 1_000_000
 _PAGES = 100
+_MOST_TOOLS = 2_000
+_MOST_OPEN = 64
+"""Connections of one worker; beyond, those that nobody uses are closed, the longest unused first."""
 _LAST_WORDS = 1.0
 _FAREWELL = 10.0
 """Seconds a server has to take its leave."""
 _FIRST = asyncio.FIRST_COMPLETED
+_LISTEN_AGAIN = 30.0
+"""Seconds until a stream of changes that broke off is opened again."""
 
-
-@dataclass(slots=True)
-class HttpAnswer:
-    """The last HTTP answer one call received: the SDK keeps neither status nor headers."""
-
-    status: int = 0
-    headers: dict[str, str] | None = None
-    in_session: bool = False
-    """Whether the request named a session that an earlier answer had opened."""
-
-    @property
-    def session_lost(self) -> bool:
-        """Whether the server has forgotten the session, and so refused the call."""
-        return self.status == 404 and self.in_session
-
-
-_ANSWER: ContextVar[HttpAnswer | None] = ContextVar("orchestrator_mcp_answer", default=None)
-"""The SDK sends each request in the context of the call that made it, so the hook finds that call's record
-here."""
-
-
-class ServerGone(Exception):
-    """The connection ended. ``cause`` is why, as far as known; ``unsent`` when no server can have seen the
-    call; ``said`` is the end of what a command wrote to stderr."""
-
-    def __init__(self, cause: BaseException | None, *, unsent: bool, said: str = "") -> None:
-        super().__init__(str(cause) if cause else "the connection closed")
-        self.cause = cause
-        self.unsent = unsent
-        self.said = said
+# The SDK logs whole messages, answers of authorization servers among them. What matters is in the step's error.
+for _name in ("client", "mcp.client", "mcp.shared"):
+    logging.getLogger(_name).setLevel(logging.CRITICAL + 1)
 
 
 class Connection:
     """One server. Opened by ``open``, ended by ``aclose``, by idleness, or by the server."""
 
-    def __init__(self, name: str, server: McpServer, root: Path) -> None:
+    def __init__(self, name: str, server: McpServer, root: Path, sign_in: SignIn | None = None) -> None:
         self.name = name
         self.server = server
+        self.last_used = time.monotonic()
         self._root = root
+        self._sign_in = sign_in
+        # Its text may hold everything twice, as text and as structure, with escapes; and lists of tools are long.
+        self._limit = 4 * server.max_result + 1_000_000
         self._stop = asyncio.Event()
-        self._ended = asyncio.Event()
-        self._calls = 0
-        self._last_used = time.monotonic()
+        self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._running: dict[Call, None] = {}
         self._client: Client | None = None
         self._owner: asyncio.Task[None] | None = None
         self._cause: BaseException | None = None
-        self._stderr: IO[str] | None = None
+        self._stderr = Stderr()
         self._tools: dict[str, Tool] | None = None
+        self._listing = asyncio.Lock()
 
     @property
     def alive(self) -> bool:
         """Whether a call can be tried."""
-        return self._client is not None and not self._ended.is_set()
+        return self._client is not None and not self._ended.done()
 
-    async def open(self, answer: HttpAnswer) -> None:
-        """Connect. Raises ServerGone (``unsent``), or TimeoutError after the server's timeout."""
+    @property
+    def busy(self) -> bool:
+        """Whether a call is running."""
+        return bool(self._running)
+
+    @property
+    def legacy(self) -> bool:
+        """Whether the server speaks a version with sessions, in which it asks while a call is running."""
+        return self._client is not None and _has_sessions(self._client)
+
+    @property
+    def closed(self) -> bool:
+        """Whether nothing of it is left."""
+        return self._owner is None or self._owner.done()
+
+    @property
+    def credentials(self) -> list[str]:
+        """Secret texts that signing in has brought."""
+        return self._sign_in.credentials if self._sign_in is not None else []
+
+    async def open(self, call: Call) -> None:
+        """Connect. Raises ServerGone."""
         connected: asyncio.Future[Client] = asyncio.get_running_loop().create_future()
-        token = _ANSWER.set(answer)
-        try:
-            self._owner = asyncio.create_task(self._own(connected), name=f"mcp {self.name}")
-        finally:
-            _ANSWER.reset(token)
+        # Of its own: a connection outlives the step that opens it.
+        context = contextvars.Context()
+        context.run(CALL.set, call)
+        self._owner = asyncio.create_task(self._own(connected), name=f"mcp {self.name}", context=context)
         try:
             waited: set[asyncio.Future[Any]] = {connected, self._owner}
-            await asyncio.wait(waited, timeout=self.server.timeout, return_when=_FIRST)
+            await asyncio.wait(waited, timeout=self.server.connect_timeout, return_when=_FIRST)
             if not connected.done():
-                if not self._owner.done():
-                    raise TimeoutError
-                raise ServerGone(self._cause, unsent=True, said=self._said())
+                silent = not self._owner.done()
+                cause = TimeoutError() if silent else call.reason or self._cause
+                raise ServerGone(cause, unsent=not silent, said=str(self._stderr))
             self._client = connected.result()
         finally:
             if self._client is None:
                 await self.aclose()
 
-    async def call(self, use: Callable[[Client], Awaitable[T]], answer: HttpAnswer) -> T:
-        """What ``use`` returns or raises. Raises ServerGone when the connection ends meanwhile; is cancelled
-        only when the caller is."""
-        if self._client is None or self._ended.is_set():
+    async def call(self, use: Callable[[Client], Awaitable[T]], call: Call) -> T:
+        """What ``use`` returns or raises. Raises ServerGone when the connection ends meanwhile, TimeoutError after the
+        server's ``timeout``, and what stopped the call; is cancelled only when the caller is."""
+        if self._client is None or self._ended.done():
             raise ServerGone(self._cause, unsent=True)
-        self._calls += 1
-        token = _ANSWER.set(answer)
+        call.begin()
+        context = contextvars.copy_context()
+        context.run(CALL.set, call)
+        calling = asyncio.create_task(_plain(use, self._client), context=context)
+        self._running[call] = None
         try:
-            calling = asyncio.ensure_future(_plain(use, self._client))
-        finally:
-            _ANSWER.reset(token)
-        ending = asyncio.create_task(self._ended.wait())
-        try:
-            await asyncio.wait({calling, ending}, return_when=_FIRST)
-            if not calling.done():
+            waited: set[asyncio.Future[Any]] = {calling, self._ended, call.stopped}
+            done, _ = await asyncio.wait(waited, timeout=self.server.timeout, return_when=_FIRST)
+            if not done:
+                raise TimeoutError
+            if not calling.done() and not call.stopped.done():
                 # The answer may have arrived just before the end.
                 await asyncio.wait({calling}, timeout=_LAST_WORDS)
+            if call.reason is not None:
+                raise self._stopped(call.reason)
             if calling.done() and not calling.cancelled():
-                return self._answered(calling, answer)
+                return self._answered(calling, call)
             raise self._gone()
         finally:
-            for task in (calling, ending):
-                task.cancel()
-            await asyncio.gather(calling, ending, return_exceptions=True)
-            self._calls -= 1
-            self._last_used = time.monotonic()
-            self._trim_stderr()
+            calling.cancel()
+            await asyncio.gather(calling, return_exceptions=True)
+            self._running.pop(call, None)
+            self.last_used = time.monotonic()
 
-    def _answered(self, calling: asyncio.Future[T], answer: HttpAnswer) -> T:
+    def _stopped(self, reason: Exception) -> Exception:
+        if isinstance(reason, httpx2.HTTPStatusError):
+            # Over SSE nothing can be sent any more.
+            self.retire()
+        return reason
+
+    def _answered(self, calling: asyncio.Future[T], call: Call) -> T:
         failure = calling.exception()
-        if isinstance(failure, MCPError) and answer.session_lost:
-            self._lost()
+        if isinstance(failure, MCPError) and call.session_lost:
+            self.retire()
             raise ServerGone(failure, unsent=True) from failure
         if isinstance(failure, MCPError) and failure.code == CONNECTION_CLOSED:
-            self._lost()
+            self.retire()
             raise self._gone() from failure
+        if isinstance(failure, MCPError) and failure.code == TOO_LARGE:
+            raise TooLarge(self._limit) from failure
         return calling.result()
 
     def _gone(self) -> ServerGone:
         # Only a refused connection is sure not to have reached the server.
-        return ServerGone(self._cause, unsent=isinstance(self._cause, httpx2.ConnectError), said=self._said())
+        return ServerGone(self._cause, unsent=isinstance(self._cause, httpx2.ConnectError), said=str(self._stderr))
 
-    def _lost(self) -> None:
-        self._ended.set()
+    def retire(self) -> None:
+        """Take no more calls, and close."""
+        if not self._ended.done():
+            self._ended.set_result(None)
         self._stop.set()
 
-    async def tools(self, answer: HttpAnswer, *, refresh: bool = False) -> dict[str, Tool]:
-        """The server's tools by name, remembered as long as the connection lives unless ``refresh``."""
-        if self._tools is None or refresh:
-            self._tools = await self.call(_list_tools, answer)
-        return self._tools
+    def _lost(self, cause: Exception | None = None) -> None:
+        self._cause = self._cause or cause
+        self.retire()
 
-    def _said(self) -> str:
-        if self._stderr is None or self._stderr.closed:
-            return ""
-        self._stderr.seek(0)
-        return self._stderr.read()[-500:].strip()
+    async def tools(self, call: Call, *, refresh: bool = False) -> dict[str, Tool]:
+        """The server's tools by name, remembered until the server says that they changed, unless ``refresh``."""
+        seen = self._tools
+        async with self._listing:
+            tools = self._tools
+            # Whoever waited here for somebody else's list has a new one.
+            if tools is None or (refresh and tools is seen):
+                self._tools = tools = await self.call(_list_tools, call)
+        return tools
 
     async def aclose(self) -> None:
         """End the connection; running calls raise ServerGone."""
@@ -177,59 +202,85 @@ class Connection:
                 self._owner.cancel()
             await asyncio.wait({self._owner}, timeout=_FAREWELL)
             self._owner.cancel()
-        if self._stderr is not None:
-            self._stderr.close()
 
     async def _own(self, connected: asyncio.Future[Client]) -> None:
         try:
             async with (
                 self._transport() as transport,
-                Client(transport, read_timeout_seconds=self.server.timeout, cache=None) as client,
+                Client(
+                    transport,
+                    mode="legacy" if self.server.transport == "sse" else "auto",
+                    cache=None,
+                    client_info=Implementation(name="orchestrator", version=importlib.metadata.version("orchestrator")),
+                    elicitation_callback=self._asked,
+                    message_handler=self._heard,
+                ) as client,
             ):
-                self._last_used = time.monotonic()
+                self.last_used = time.monotonic()
                 connected.set_result(client)
-                await self._until_idle()
+                following = asyncio.create_task(self._follow(client))
+                try:
+                    await self._until_idle()
+                finally:
+                    following.cancel()
+                    await asyncio.gather(following, return_exceptions=True)
         except BaseException as error:  # noqa: BLE001 - whatever ends a connection is told to its callers
-            self._cause = leaf(error)
+            self._cause = self._cause or leaf(error)
         finally:
-            self._ended.set()
+            self.retire()
+
+    def _transport(self) -> contextlib.AbstractAsyncContextManager[Any]:
+        if self.server.url is not None:
+            return http_transport(self.server, self._sign_in, self._limit, self._lost)
+        # The Client enters it.
+        return contextlib.nullcontext(command_transport(self.server, self._root, self._limit, self._stderr, self._lost))
 
     async def _until_idle(self) -> None:
         while not self._stop.is_set():
-            rest = self._last_used + self.server.idle - time.monotonic()
-            if rest <= 0 and self._calls == 0:
+            rest = self.last_used + self.server.idle - time.monotonic()
+            if rest <= 0 and not self._running:
                 # No call may begin while the connection is being closed.
-                self._lost()
+                self.retire()
                 return
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stop.wait(), max(rest, 0.5))
 
-    @contextlib.asynccontextmanager
-    async def _transport(self) -> AsyncIterator[Any]:
-        if self.server.url is None:
-            yield self._command()
+    async def _asked(self, context: ClientRequestContext, params: ElicitRequestParams) -> ElicitResult:
+        """A question of a server of the years when it asked in the middle of a call. Its answer may take weeks: the
+        call ends here, and is made again with the answer."""
+        # Over HTTP the question comes on the stream of its call; over stdio nothing tells whose it is.
+        call = CALL.get()
+        if call not in self._running:
+            call = next(iter(self._running)) if len(self._running) == 1 else None
+        asked = question(params)
+        if call is not None and asked.id in call.answers:
+            return ElicitResult.model_validate(call.answers[asked.id])
+        if call is not None:
+            call.stop(Asked([asked]))
+            # The server hears first that the call is over.
+            await asyncio.sleep(_LAST_WORDS)
+        return ElicitResult(action="cancel")
+
+    async def _heard(self, message: Any) -> None:
+        if isinstance(message, ToolListChangedNotification):
+            self._tools = None
+
+    async def _follow(self, client: Client) -> None:
+        """Forget the tools when a server without sessions says that they changed."""
+        offered = client.server_capabilities.tools
+        if _has_sessions(client) or offered is None or not offered.list_changed:
             return
-        # The session bounds each call; a read timeout here would end the whole connection with it.
-        timeout = httpx2.Timeout(30.0, read=None)
-        hooks = {"response": [_remember]}
-        async with httpx2.AsyncClient(headers=self.server.headers, timeout=timeout, event_hooks=hooks) as http:
-            yield streamable_http_client(self.server.url, http_client=http)
-
-    def _command(self) -> Any:
-        server = self.server
-        self._stderr = tempfile.TemporaryFile("a+", encoding="utf-8", errors="replace")  # noqa: SIM115
-        parameters = StdioServerParameters(
-            command=server.command or "",
-            args=server.args,
-            env=_beside_us() | server.env,
-            cwd=self._root / server.cwd if server.cwd else self._root,
-            encoding_error_handler="replace",
-        )
-        return _watched(stdio_client(parameters, errlog=self._stderr), self._lost)
-
-    def _trim_stderr(self) -> None:
-        if self._stderr is not None and not self._stderr.closed and self._stderr.tell() > _STDERR_KEPT:
-            self._stderr.truncate(0)
+        while True:
+            with contextlib.suppress(MCPError, SubscriptionLost, TimeoutError):
+                try:
+                    async with client.listen(tools_list_changed=True) as changes:
+                        self._tools = None
+                        async for _ in changes:
+                            self._tools = None
+                except ListenNotSupportedError:
+                    return
+            self._tools = None
+            await asyncio.sleep(_LISTEN_AGAIN)
 
 
 class McpPool:
@@ -238,30 +289,74 @@ class McpPool:
     def __init__(self, root: Path) -> None:
         self._root = root
         self._open: dict[str, Connection] = {}
-        self._locks: dict[str, asyncio.Lock] = {}
+        self._others: dict[Connection, None] = {}
+        """Those of one call, and those that are leaving."""
+        self._sign_ins: dict[str, SignIn | None] = {}
+        self._locks: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
 
-    async def connection(self, name: str, server: McpServer, answer: HttpAnswer) -> Connection:
-        """A live connection, opened when there is none. Raises as ``Connection.open``."""
-        # Flows may declare their own servers, and secrets may change: the same name is not always the same
-        # server.
-        key = f"{name}:{hashlib.sha256(server.model_dump_json().encode()).hexdigest()}"
-        async with self._locks.setdefault(key, asyncio.Lock()):
+    async def connection(self, name: str, server: McpServer, call: Call, run: str = "") -> Connection:
+        """A live connection, opened when there is none: everybody's, or where the server is not ``shared`` that of
+        ``run``. Raises as ``Connection.open``."""
+        key = _key(name, server) + ("" if server.shared else f":{run}")
+        lock = self._locks.get(key)
+        if lock is None:
+            lock = self._locks[key] = asyncio.Lock()
+        async with lock:
             found = self._open.get(key)
             if found is not None and found.alive:
                 return found
             if found is not None:
                 del self._open[key]
                 await found.aclose()
-            made = Connection(name, server, self._root)
-            await made.open(answer)
+            made = self._made(name, server)
+            await made.open(call)
             self._open[key] = made
+            self._tidy()
             return made
+
+    @contextlib.asynccontextmanager
+    async def alone(self, name: str, server: McpServer, call: Call) -> AsyncIterator[Connection]:
+        """A connection for one call. Raises as ``Connection.open``."""
+        made = self._made(name, server)
+        await made.open(call)
+        self._others[made] = None
+        try:
+            yield made
+        finally:
+            await made.aclose()
+            self._others.pop(made, None)
+
+    def _made(self, name: str, server: McpServer) -> Connection:
+        key = _key(name, server)
+        if key not in self._sign_ins:
+            self._sign_ins[key] = sign_in(server, self._root)
+        return Connection(name, server, self._root, self._sign_ins[key])
+
+    def _tidy(self) -> None:
+        for key in [key for key, connection in self._open.items() if not connection.alive]:
+            del self._open[key]
+        idle = sorted(
+            (key for key, connection in self._open.items() if not connection.busy),
+            key=lambda key: self._open[key].last_used,
+        )
+        # The newest has just been asked for.
+        for key in idle[: max(0, min(len(self._open) - _MOST_OPEN, len(idle) - 1))]:
+            leaving = self._open.pop(key)
+            leaving.retire()
+            self._others[leaving] = None
+        for gone in [connection for connection in self._others if connection.closed]:
+            del self._others[gone]
 
     async def aclose(self) -> None:
         """End all connections."""
-        connections = list(self._open.values())
+        connections = [*self._open.values(), *self._others]
         self._open.clear()
         await asyncio.gather(*(connection.aclose() for connection in connections))
+
+
+def _key(name: str, server: McpServer) -> str:
+    # Flows may declare their own servers, and secrets may change: the same name is not always the same server.
+    return f"{name}:{hashlib.sha256(server.model_dump_json().encode()).hexdigest()}"
 
 
 def leaf(error: BaseException | None) -> BaseException | None:
@@ -271,11 +366,8 @@ def leaf(error: BaseException | None) -> BaseException | None:
     return error
 
 
-def _beside_us() -> dict[str, str]:
-    """Commands are found beside the worker's Python first: ``python`` is the one with the project's packages, whether
-    or not its environment was activated."""
-    found = [str(Path(sys.executable).parent), get_default_environment().get("PATH", os.defpath)]
-    return {"PATH": os.pathsep.join(found)}
+def _has_sessions(client: Client) -> bool:
+    return client.protocol_version not in MODERN_PROTOCOL_VERSIONS
 
 
 async def _plain(use: Callable[[Client], Awaitable[T]], client: Client) -> T:
@@ -289,50 +381,6 @@ async def _list_tools(client: Client) -> dict[str, Tool]:
         page = await client.list_tools(cursor=cursor)
         tools |= {tool.name: tool for tool in page.tools}
         cursor = page.next_cursor
-        if not cursor:
+        if not cursor or len(tools) >= _MOST_TOOLS:
             break
     return tools
-
-
-async def _remember(response: httpx2.Response) -> None:
-    answer = _ANSWER.get()
-    if answer is not None:
-        answer.status = response.status_code
-        answer.in_session = "mcp-session-id" in response.request.headers
-        answer.headers = {name.lower(): value for name, value in response.headers.items()}
-
-
-@contextlib.asynccontextmanager
-async def _watched(transport: Any, lost: Callable[[], None]) -> AsyncIterator[Any]:
-    """The transport, calling ``lost`` as soon as the command's output ends: the SDK itself notices at the
-    next call only, when nobody can say any more whether the server has seen it."""
-    async with transport as (reading, writing):
-        yield _Watched(reading, lost), writing
-
-
-class _Watched:
-    """A stream of messages whose end is told."""
-
-    def __init__(self, stream: Any, lost: Callable[[], None]) -> None:
-        self._stream = stream
-        self._lost = lost
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._stream, name)
-
-    async def __aenter__(self) -> _Watched:
-        await self._stream.__aenter__()
-        return self
-
-    async def __aexit__(self, *details: Any) -> Any:
-        return await self._stream.__aexit__(*details)
-
-    def __aiter__(self) -> _Watched:
-        return self
-
-    async def __anext__(self) -> Any:
-        try:
-            return await self._stream.__anext__()
-        except StopAsyncIteration:
-            self._lost()
-            raise

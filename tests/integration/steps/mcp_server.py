@@ -7,9 +7,11 @@ import json
 import os
 import socket
 import sys
+from typing import Any
 
 import uvicorn
 from mcp.server import MCPServer
+from mcp.server.mcpserver import Context
 from mcp.server.mcpserver.exceptions import ToolError
 from pydantic import BaseModel
 from starlette.requests import Request
@@ -17,6 +19,7 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 server = MCPServer("test")
+CANCELLED: list[float] = []
 
 
 class Sum(BaseModel):
@@ -58,8 +61,27 @@ def variable(name: str) -> str:
 @server.tool(structured_output=False)
 async def nap(seconds: float) -> str:
     """Take a while."""
-    await asyncio.sleep(seconds)
+    try:
+        await asyncio.sleep(seconds)
+    except asyncio.CancelledError:
+        CANCELLED.append(seconds)
+        raise
     return "rested"
+
+
+@server.tool(structured_output=False)
+def cancelled() -> str:
+    """How many naps were cut short."""
+    return str(len(CANCELLED))
+
+
+@server.tool(structured_output=False)
+async def steps(count: int, context: Context[Any, Any]) -> str:
+    """Report progress."""
+    for done in range(count):
+        await context.report_progress(done + 1, count, f"step {done + 1}")
+        await asyncio.sleep(0.05)
+    return "done"
 
 
 @server.tool(structured_output=False)
@@ -78,6 +100,18 @@ def die() -> str:
 def note() -> str:
     """A resource."""
     return "remember"
+
+
+@server.resource("files://{name}/text")
+def templated(name: str) -> str:
+    """A resource of a template."""
+    return f"the text of {name}"
+
+
+@server.resource("image://one", mime_type="image/png")
+def image() -> bytes:
+    """A resource that is no text."""
+    return b"\x89PNG\x00"
 
 
 @server.prompt()
@@ -125,6 +159,8 @@ def main() -> None:
     sys.stdout.write(f"{listener.getsockname()[1]}\n")
     sys.stdout.flush()
     app: ASGIApp = server.streamable_http_app()
+    if "--sse" in sys.argv:
+        app = server.sse_app()
     if "--handshake" in sys.argv:
         app = OnlyHandshake(app)
     config = uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=1)

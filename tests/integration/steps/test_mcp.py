@@ -3,81 +3,33 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import base64
 import os
 import signal
+import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable
-from pathlib import Path
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 from starlette.responses import PlainTextResponse, Response
+from tests.integration.steps.mcp_lab import COMMAND, SERVER, Call, HttpServer, bare, runs
 
-from orchestrator.errors import StepError
 from orchestrator.spec.acts.mcp import McpConfig, McpServer
-from orchestrator.spec.project import Project
-from orchestrator.steps import mcp as step
 from orchestrator.steps.context import StepContext
 
 MakeContext = Callable[..., StepContext]
-SERVER = Path(__file__).with_name("mcp_server.py")
-COMMAND: dict[str, Any] = {"command": sys.executable, "args": [str(SERVER)]}
-
-
-class HttpServer:
-    """The server as a process of its own, on a port that stays the same over restarts."""
-
-    def __init__(self, *flags: str) -> None:
-        self.port = 0
-        self._flags = flags
-        self._process: asyncio.subprocess.Process | None = None
-
-    @property
-    def entry(self) -> dict[str, Any]:
-        return {"url": f"http://127.0.0.1:{self.port}/mcp"}
-
-    async def start(self) -> None:
-        self._process = await asyncio.create_subprocess_exec(
-            *(sys.executable, str(SERVER), "--http", str(self.port), *self._flags), stdout=asyncio.subprocess.PIPE
-        )
-        assert self._process.stdout is not None
-        self.port = int(await asyncio.wait_for(self._process.stdout.readline(), 30))
-
-    async def kill(self) -> None:
-        if self._process is not None:
-            with contextlib.suppress(ProcessLookupError):
-                self._process.kill()
-            await self._process.wait()
+FLAGS = {"http": [], "handshake": ["--handshake"], "sse": ["--sse"]}
 
 
 @pytest.fixture(params=["", "--handshake"])
 async def http_mcp(request: pytest.FixtureRequest) -> AsyncIterator[HttpServer]:
+    """A server that the test may kill."""
     server = HttpServer(*request.param.split())
     await server.start()
     yield server
     await server.kill()
-
-
-class Call:
-    """Runs the step as the worker would, with one catalogue entry ``s``."""
-
-    def __init__(self, make_context: MakeContext) -> None:
-        self._make = make_context
-        self.entry: dict[str, Any] = dict(COMMAND)
-        self.secrets: dict[str, str] = {}
-
-    async def __call__(self, tool: str | None = None, arguments: dict[str, Any] | None = None, **more: Any) -> Any:
-        config = {"server": "s", "tool": tool, "arguments": arguments or {}} | more
-        given = {key: value for key, value in config.items() if value is not None}
-        context = self._make(project=Project(mcp={"s": self.entry}), secrets=self.secrets)
-        return await step.run(McpConfig.model_validate(given), context)
-
-    async def fails(self, *given: Any, **more: Any) -> StepError:
-        with pytest.raises(StepError) as caught:
-            await self(*given, **more)
-        return caught.value
 
 
 @pytest.fixture
@@ -85,25 +37,46 @@ def call(make_context: MakeContext) -> Call:
     return Call(make_context)
 
 
-@pytest.fixture(params=["stdio", "http", "handshake"])
-async def either(request: pytest.FixtureRequest, call: Call) -> AsyncIterator[Call]:
-    """The same promises over both transports, and for HTTP servers of both eras."""
-    if request.param == "stdio":
-        yield call
-        return
-    server = HttpServer(*(["--handshake"] if request.param == "handshake" else []))
-    await server.start()
-    call.entry = server.entry
-    yield call
-    await server.kill()
+@pytest.fixture(scope="module")
+def served() -> Iterator[dict[str, dict[str, Any]]]:
+    """Entries of servers over HTTP that live as long as this module: of 2026, of the years before, and of the first
+    year."""
+    processes = {
+        kind: subprocess.Popen([sys.executable, str(SERVER), "--http", "0", *flags], stdout=subprocess.PIPE)
+        for kind, flags in FLAGS.items()
+    }
+    entries: dict[str, dict[str, Any]] = {}
+    try:
+        for kind, process in processes.items():
+            assert process.stdout is not None
+            url = f"http://127.0.0.1:{int(process.stdout.readline())}"
+            entries[kind] = {"url": f"{url}/sse", "transport": "sse"} if kind == "sse" else {"url": f"{url}/mcp"}
+        yield entries
+    finally:
+        for process in processes.values():
+            process.kill()
+            process.communicate()
+
+
+@pytest.fixture
+def over_http(call: Call, served: dict[str, dict[str, Any]]) -> Call:
+    call.entry = served["http"]
+    return call
+
+
+@pytest.fixture(params=["stdio", *FLAGS])
+def either(request: pytest.FixtureRequest, call: Call, served: dict[str, dict[str, Any]]) -> Call:
+    """The same promises over all transports."""
+    call.entry = served.get(request.param, COMMAND)
+    return call
 
 
 async def test_structured_content_is_the_output(either: Call) -> None:
     assert await either("add", {"a": 2, "b": 3}) == {"total": 5}
 
 
-async def test_without_structure_the_output_is_text_and_content(either: Call) -> None:
-    assert await either("shout", {"text": "안녕 a"}) == {
+async def test_without_structure_the_output_is_text_and_content(over_http: Call) -> None:
+    assert await over_http("shout", {"text": "안녕 a"}) == {
         "text": "안녕 A",
         "content": [{"type": "text", "text": "안녕 A"}],
     }
@@ -113,51 +86,57 @@ async def test_resources_and_prompts_are_read(either: Call) -> None:
     resource = await either(resource="note://one")
     assert resource["text"] == "remember"
     assert resource["content"][0]["uri"] == "note://one"
+    filled = await either(resource="files://readme/text")
+    assert filled["text"] == "the text of readme"
+    binary = await either(resource="image://one")
+    assert (binary["text"], binary["content"][0]["mimeType"]) == ("", "image/png")
+    assert base64.b64decode(binary["content"][0]["blob"]) == b"\x89PNG\x00"
     prompt = await either(prompt="greet", arguments={"name": "Kim"})
     assert prompt["text"] == "Greet Kim."
     assert prompt["messages"][0]["role"] == "user"
 
 
-async def test_a_tool_that_fails_is_a_terminal_error_with_its_words(either: Call) -> None:
-    error = await either.fails("fail", {"why": "the printer is on fire"})
+async def test_a_tool_that_fails_is_a_terminal_error_with_its_words(over_http: Call) -> None:
+    error = await over_http.fails("fail", {"why": "the printer is on fire"})
     assert (error.type, error.retryable) == ("mcp_tool_error", False)
     assert "the printer is on fire" in error.message
 
 
-async def test_an_unknown_tool_names_the_nearest(either: Call) -> None:
-    error = await either.fails("shuot", {"text": "a"})
+async def test_an_unknown_tool_names_the_nearest(over_http: Call) -> None:
+    error = await over_http.fails("shuot", {"text": "a"})
     assert (error.type, error.retryable) == ("not_found", False)
     assert "'shout'" in error.message
 
 
-async def test_arguments_are_checked_before_the_call(either: Call) -> None:
-    error = await either.fails("add", {"a": 1, "b": "two"})
+async def test_arguments_are_checked_before_the_call(over_http: Call) -> None:
+    error = await over_http.fails("add", {"a": 1, "b": "two"})
     assert (error.type, error.retryable) == ("invalid_arguments", False)
     assert "b:" in error.message
-    assert "b" in (await either.fails("add", {"a": 1})).message
+    assert "b" in (await over_http.fails("add", {"a": 1})).message
 
 
 async def test_a_tool_that_is_not_allowed_is_never_called(call: Call) -> None:
-    call.entry = COMMAND | {"allow": ["add", "sh*"]}
-    assert (await call("shout", {"text": "a"}))["text"] == "A"
-    error = await call.fails("die")
+    call.entry = bare(allow=["pid", "ec*"])
+    assert (await call("echo", {"text": "a"}))["text"] == '{"text": "a"}'
+    error = await call.fails("secret")
     assert (error.type, error.retryable) == ("not_allowed", False)
-    assert "add, sh*" in error.message
+    assert "pid, ec*" in error.message
 
 
 async def test_a_result_over_the_limit_is_refused_whole(call: Call) -> None:
-    call.entry = COMMAND | {"max_result": 1000}
-    error = await call.fails("big", {"size": 2000})
+    call.entry = bare(max_result=1000)
+    error = await call.fails("huge", {"size": 2000})
     assert (error.type, error.retryable) == ("payload_too_large", False)
     assert "max_result" in error.message
 
 
 async def test_a_slow_tool_is_a_timeout_and_the_connection_lives_on(either: Call) -> None:
-    either.entry = either.entry | {"timeout": "2s"}
+    either.entry = either.entry | {"timeout": "1s"}
     first = (await either("pid"))["text"]
     error = await either.fails("nap", {"seconds": 30})
     assert (error.type, error.retryable) == ("timeout", True)
     assert (await either("pid"))["text"] == first
+    assert int((await either("cancelled"))["text"]) > 0
 
 
 async def test_calls_share_one_connection_and_run_side_by_side(either: Call) -> None:
@@ -172,9 +151,10 @@ async def test_calls_share_one_connection_and_run_side_by_side(either: Call) -> 
 
 
 async def test_a_killed_command_is_started_again_by_the_next_call(call: Call) -> None:
+    call.entry = bare()
     first = int((await call("pid"))["text"])
     os.kill(first, signal.SIGKILL)
-    while _runs(first):
+    while runs(first):
         await asyncio.sleep(0.01)
     await asyncio.sleep(0.1)
     assert int((await call("pid"))["text"]) != first
@@ -202,8 +182,14 @@ async def test_a_dead_http_server_is_a_network_error_and_no_cancellation(call: C
     assert (await call("pid"))["text"]
 
 
-async def test_a_server_that_dies_in_a_call_is_a_retryable_network_error(either: Call) -> None:
-    error = await either.fails("die")
+@pytest.mark.parametrize("kind", ["stdio", *FLAGS])
+async def test_a_server_that_dies_in_a_call_is_a_retryable_network_error(call: Call, kind: str) -> None:
+    server = HttpServer(*FLAGS.get(kind, []))
+    if kind in FLAGS:
+        await server.start()
+        call.entry = server.sse if kind == "sse" else server.entry
+    error = await call.fails("die")
+    await server.kill()
     assert (error.type, error.retryable) == ("network_error", True)
 
 
@@ -218,10 +204,10 @@ async def test_cancelling_the_attempt_cancels_the_call_alone(either: Call) -> No
 
 
 async def test_an_idle_connection_is_closed_and_opened_again(call: Call) -> None:
-    call.entry = COMMAND | {"idle": "200ms"}
+    call.entry = bare(idle="200ms")
     first = int((await call("pid"))["text"])
     async with asyncio.timeout(15):
-        while _runs(first):
+        while runs(first):
             await asyncio.sleep(0.05)
     assert int((await call("pid"))["text"]) != first
 
@@ -240,18 +226,12 @@ async def test_a_command_that_ends_at_once_reports_its_last_words(call: Call) ->
     assert "config file missing" in error.message
 
 
-async def test_a_command_that_never_speaks_is_a_timeout(call: Call) -> None:
-    call.entry = {"command": sys.executable, "args": ["-c", "import time; time.sleep(60)"], "timeout": 1}
-    error = await call.fails("add")
-    assert (error.type, error.retryable) == ("timeout", True)
-
-
 async def test_a_command_gets_its_secrets_and_not_the_workers_environment(
     call: Call, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-worker")
     call.secrets = {"TOKEN": "tok-123456"}
-    call.entry = COMMAND | {"env": {"TOKEN": "{{ secrets.TOKEN }}"}}
+    call.entry = bare(env={"TOKEN": "{{ secrets.TOKEN }}"})
     assert (await call("variable", {"name": "TOKEN"}))["text"] == "tok-123456"
     assert (await call("variable", {"name": "ANTHROPIC_API_KEY"}))["text"] == ""
 
@@ -296,7 +276,11 @@ async def test_the_http_status_is_recovered(
         (McpConfig, {"server": "s", "resource": "r", "arguments": {"a": 1}}, "no 'arguments'"),
         (McpServer, {}, "exactly one of 'command' and 'url'"),
         (McpServer, {"command": "c", "url": "http://x"}, "exactly one of 'command'"),
-        (McpServer, {"command": "c", "headers": {"a": "b"}}, "'headers' belong"),
+        (McpServer, {"command": "c", "headers": {"a": "b"}}, "belong to a server with 'url'"),
+        (McpServer, {"command": "c", "auth": {"token_file": "t.json"}}, "belong to a server with 'url'"),
+        (McpServer, {"command": "c", "transport": "sse"}, "belong to a server with 'url'"),
+        (McpServer, {"url": "http://x", "auth": {}}, "exactly one of 'client_credentials'"),
+        (McpConfig, {"server": "s", "tool": "t", "elicit": {}}, "exactly one of `assignee` and `group`"),
         (McpServer, {"url": "http://x", "env": {"a": "b"}}, "belong to a server with 'command'"),
         (McpServer, {"url": "ftp://x"}, "match pattern"),
     ],
@@ -304,11 +288,3 @@ async def test_the_http_status_is_recovered(
 def test_what_cannot_work_is_refused_with_the_reason(model: Any, value: dict[str, Any], says: str) -> None:
     with pytest.raises(ValidationError, match=says):
         model.model_validate(value)
-
-
-def _runs(process: int) -> bool:
-    """Whether the process exists and is no zombie."""
-    try:
-        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return False

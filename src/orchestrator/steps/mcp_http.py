@@ -1,0 +1,113 @@
+"""MCP over HTTP: statuses remembered per call, answers bounded while they arrive, both transports of the protocol."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import httpx2
+from mcp.client.sse import sse_client
+from mcp.client.streamable_http import streamable_http_client
+
+from orchestrator.spec.acts.mcp import McpServer
+from orchestrator.steps.mcp_call import CALL, TooLarge
+
+_PLAIN = {"", "identity"}
+_ENDS = (b"\n\n", b"\r\n\r\n", b"\r\r")
+_LONGEST_END = 4
+_SSE_EVENT = 1_000_000
+"""Bytes: the SDK ends the whole connection at a few more."""
+
+
+class Overflow(httpx2.StreamError):
+    """An answer has more bytes than it may have. A StreamError, so that the SDK ends this request alone."""
+
+
+class Compressed(httpx2.StreamError):
+    """The answer is compressed, though nobody asked for that: what it holds could be of any size."""
+
+
+@contextlib.asynccontextmanager
+async def http_transport(
+    server: McpServer, auth: httpx2.Auth | None, limit: int, lost: Callable[[Exception], None]
+) -> AsyncIterator[Any]:
+    """The SDK's transport for a server with ``url``; answers end at ``limit`` bytes. ``lost`` hears why the
+    connection cannot go on, where no call does."""
+    url = server.url or ""
+    sse = server.transport == "sse"
+
+    async def arrived(response: httpx2.Response) -> None:
+        _remember(response, sse=sse)
+        if response.headers.get("content-encoding", "") not in _PLAIN:
+            raise Compressed("the answer is compressed")
+        most = min(limit, _SSE_EVENT) if sse else limit
+        response.stream = _Counted(response, most, lost if sse else None)
+
+    def client(**more: Any) -> httpx2.AsyncClient:
+        # The session bounds each call; a read timeout here would end the whole connection with it.
+        settings = more | {"timeout": httpx2.Timeout(30.0, read=None), "auth": auth}
+        settings["headers"] = {**server.headers, "accept-encoding": "identity"}
+        return httpx2.AsyncClient(**settings, event_hooks={"response": [arrived]})
+
+    if sse:
+
+        def factory(
+            headers: dict[str, str] | None = None,
+            timeout: httpx2.Timeout | None = None,
+            auth: httpx2.Auth | None = None,
+        ) -> httpx2.AsyncClient:
+            return client()
+
+        yield sse_client(url, httpx_client_factory=factory)
+        return
+    async with client() as http:
+        yield streamable_http_client(url, http_client=http, max_sse_event_size=None)
+
+
+def _remember(response: httpx2.Response, *, sse: bool) -> None:
+    call = CALL.get()
+    if call is None:
+        return
+    call.status = response.status_code
+    call.in_session = "mcp-session-id" in response.request.headers
+    call.headers = {name.lower(): value for name, value in response.headers.items()}
+    if sse and response.status_code >= 400 and response.request.method == "POST":
+        # Nobody else learns of it: the answer would be waited for on the other stream.
+        call.stop(httpx2.HTTPStatusError("refused", request=response.request, response=response))
+
+
+class _Counted(httpx2.AsyncByteStream):
+    """A body that may have ``limit`` bytes; of a stream of events, each event may."""
+
+    def __init__(self, response: httpx2.Response, limit: int, lost: Callable[[Exception], None] | None) -> None:
+        self._stream: Any = response.stream
+        self._limit = limit
+        self._lost = lost
+        self._events = response.headers.get("content-type", "").lower().startswith("text/event-stream")
+        self._size = 0
+        self._end = b""
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        async for chunk in self._stream:
+            self._count(chunk)
+            yield chunk
+
+    def _count(self, chunk: bytes) -> None:
+        self._size += len(chunk)
+        if self._events:
+            seen = self._end + chunk
+            last = max(seen.rfind(end) for end in _ENDS)
+            if last >= 0:
+                self._size = len(seen) - last
+            self._end = seen[-_LONGEST_END + 1 :]
+        if self._size > self._limit:
+            reason, call = TooLarge(self._limit), CALL.get()
+            if call is not None:
+                call.stop(reason)
+            if self._lost is not None and self._events:
+                self._lost(reason)
+            raise Overflow("the answer is too large")
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
