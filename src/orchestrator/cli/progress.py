@@ -51,6 +51,12 @@ async def follow(run: Run, told: Told, waits: Callable[[Record], bool] = lambda 
         await asyncio.sleep(_POLL_SECONDS)
 
 
+def kind(path: str, record: Record) -> str:
+    """The step's type; where an agent calls a tool, also which one."""
+    called = path.rpartition("/")[2].startswith("call-") and record.get("name")
+    return f"{record['type']} {called}" if called else str(record["type"])
+
+
 def duration(record: Record) -> str:
     """How long a step took, such as ``0.12 s``; empty while it runs."""
     started, finished = record.get("started_at"), record.get("finished_at")

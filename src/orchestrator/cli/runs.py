@@ -164,7 +164,7 @@ def _tell(path: str, record: dict[str, Json]) -> None:
         return
     mark, style = progress.MARKS.get(record["status"], ("?", None))
     why = f"  {record['error']['message']}" if "error" in record else ""
-    say(f"  {mark} {path}  {record['type']}  {progress.duration(record)}{why}", style)
+    say(f"  {mark} {path}  {progress.kind(path, record)}  {progress.duration(record)}{why}", style)
 
 
 def _how_to_answer(wait: dict[str, Json]) -> str:
@@ -219,7 +219,7 @@ async def _show(settings: Settings, run_id: str, as_json: bool) -> None:
     show_table(
         ("STEP", "TYPE", "STATUS", "TIME", "ATTEMPTS"),
         (
-            (path, record["type"], record["status"], progress.duration(record), record["attempts"])
+            (path, progress.kind(path, record), record["status"], progress.duration(record), record["attempts"])
             for path, record in state["steps"].items()
         ),
     )
