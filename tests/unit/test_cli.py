@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -273,3 +275,11 @@ def test_progress_tells_each_change_once_and_in_the_order_it_happened() -> None:
 )
 def test_a_duration_is_readable(started: str, finished: str | None, shown: str) -> None:
     assert duration({"started_at": started, "finished_at": finished}) == shown
+
+
+def test_a_verb_loads_neither_worker_nor_gateway_nor_vendors_unless_it_needs_them() -> None:
+    # Each of them takes as long to load as all the rest, and scripts call many verbs.
+    heavy = ("anthropic", "fastapi", "mcp", "orchestrator.gateway", "orchestrator.worker", "uvicorn")
+    code = f"import sys, orchestrator.cli.main; print([name for name in {heavy} if name in sys.modules])"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert loaded.stdout.strip() == "[]"

@@ -1,35 +1,20 @@
-"""Verbs about MCP servers: list, tools, call."""
+"""Verbs about MCP servers: list, tools, call, serve.
+
+What they need is imported when they are called: other verbs stay quick.
+"""
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 import typer
 
-from orchestrator.cli import mcp_serve
 from orchestrator.cli.console import InputUnusable, run, show, show_json, show_table
-from orchestrator.errors import OrchestratorError, StepError
-from orchestrator.security.secrets import Secrets
-from orchestrator.settings import Settings
-from orchestrator.spec.acts.mcp import McpConfig
-from orchestrator.spec.project import load_project
-from orchestrator.steps import mcp as step
-from orchestrator.steps.context import Resources, StepContext
-from orchestrator.steps.registry import validate_config
 
-T = TypeVar("T")
 Json = Any
 AsJson = Annotated[bool, typer.Option("--json", help="Write the result as JSON.")]
 Server = Annotated[str, typer.Argument(help="Its name under `mcp` in orchestrator.yaml.")]
-
-_AT_ONCE = 8
-"""Servers that `list` tries at the same time."""
-_MISTAKES = {"invalid_arguments", "invalid_config", "missing_secret", "not_allowed", "not_found"}
-"""Types of errors that the person who typed the command can mend."""
 
 mcp_app = typer.Typer(no_args_is_help=True, help="Try the MCP servers of orchestrator.yaml by hand.")
 
@@ -37,7 +22,9 @@ mcp_app = typer.Typer(no_args_is_help=True, help="Try the MCP servers of orchest
 @mcp_app.command("list")
 def list_servers(context: typer.Context, as_json: AsJson = False) -> None:
     """Every declared server: whether it can be reached, how many tools it offers, or why not."""
-    servers = run(_list(context.obj))
+    from orchestrator.cli.mcp_servers import look_at_all
+
+    servers = run(look_at_all(context.obj))
     if as_json:
         show_json(servers)
     elif not servers:
@@ -45,24 +32,6 @@ def list_servers(context: typer.Context, as_json: AsJson = False) -> None:
     else:
         columns = ("SERVER", "AT", "TOOLS", "STATE")
         show_table(columns, ((row["server"], row["at"], row["tools"], row["error"] or "ok") for row in servers))
-
-
-async def _list(settings: Settings) -> list[dict[str, Json]]:
-    project = load_project(settings.project_dir)
-    gate = asyncio.Semaphore(_AT_ONCE)
-
-    async def look(name: str) -> dict[str, Json]:
-        entry = project.mcp[name]
-        at = (entry.get("url") or " ".join([entry.get("command", ""), *entry.get("args", [])])) if entry else ""
-        found: dict[str, Json] = {"server": name, "at": at, "reachable": False, "tools": None, "error": None}
-        async with gate, _attempt(settings) as attempt:
-            try:
-                found |= {"reachable": True, "tools": len(await step.list_tools(name, attempt))}
-            except OrchestratorError as error:
-                found |= {"reachable": False, "error": attempt.secrets.mask_text(str(error))}
-        return found
-
-    return list(await asyncio.gather(*(look(name) for name in project.mcp)))
 
 
 @mcp_app.command("tools")
@@ -73,7 +42,9 @@ def list_tools(
     as_json: AsJson = False,
 ) -> None:
     """The tools of a server that its `allow` admits."""
-    tools = run(_asked(context.obj, lambda attempt: step.list_tools(server, attempt)))
+    from orchestrator.cli.mcp_servers import tools_of
+
+    tools = run(tools_of(context.obj, server))
     if as_json:
         show_json([tool.model_dump(mode="json", by_alias=True, exclude_none=True) for tool in tools])
         return
@@ -96,14 +67,9 @@ def call_tool(
     ] = None,
 ) -> None:
     """Call a tool as a step would, and write its result as JSON."""
-    given = {"server": server, "tool": tool, "arguments": _arguments(arguments, arg or [])}
+    from orchestrator.cli import mcp_servers
 
-    async def call(attempt: StepContext) -> Json:
-        config = validate_config(McpConfig, given, attempt.source)
-        assert isinstance(config, McpConfig)
-        return attempt.secrets.mask(await step.run(config, attempt))
-
-    show_json(run(_asked(context.obj, call)))
+    show_json(run(mcp_servers.call(context.obj, server, tool, _arguments(arguments, arg or []))))
 
 
 def _arguments(text: str | None, pairs: list[str]) -> dict[str, Json]:
@@ -124,46 +90,15 @@ def _arguments(text: str | None, pairs: list[str]) -> dict[str, Json]:
     return given
 
 
-async def _asked(settings: Settings, ask: Callable[[StepContext], Awaitable[T]]) -> T:
-    """What ``ask`` returns. Its errors become those of the command line, without a secret in them."""
-    async with _attempt(settings) as attempt:
-        try:
-            return await ask(attempt)
-        except StepError as error:
-            kind = InputUnusable if error.type in _MISTAKES else _Failed
-            raise kind(attempt.secrets.mask_text(f"{error.type}: {error.message}")) from None
+@mcp_app.command()
+def serve(context: typer.Context) -> None:
+    """Offer the flows and the tools around them to an MCP client on stdin and stdout. What is said for people goes to
+    stderr."""
+    from orchestrator.cli.mcp_serve import serve_stdio
 
-
-class _Failed(OrchestratorError):
-    """The server was asked, and it did not work."""
-
-
-@contextlib.asynccontextmanager
-async def _attempt(settings: Settings) -> AsyncIterator[StepContext]:
-    """What a worker would give a step of type mcp."""
-    resources = Resources()
-    try:
-        yield StepContext(
-            path="mcp",
-            step_id="mcp",
-            step_type="mcp",
-            source="the command line",
-            flow="",
-            version="",
-            run_id="",
-            root_id="",
-            attempt=1,
-            idempotency_key="",
-            settings=settings,
-            project=load_project(settings.project_dir),
-            secrets=Secrets(settings.secrets),
-            resources=resources,
-        )
-    finally:
-        await resources.aclose()
+    serve_stdio(context.obj)
 
 
 def add_to(app: typer.Typer) -> None:
     """Register the verbs."""
-    mcp_serve.add_to(mcp_app)
     app.add_typer(mcp_app, name="mcp")

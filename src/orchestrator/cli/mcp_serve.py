@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 
-import typer
 from mcp.server.stdio import stdio_server
 
 from orchestrator.cli.console import run, say
@@ -15,10 +14,8 @@ from orchestrator.settings import Settings
 from orchestrator.spec.project import load_project
 
 
-def serve(context: typer.Context) -> None:
-    """Offer the flows and the tools around them to an MCP client on stdin and stdout. What is said for people goes to
-    stderr."""
-    settings: Settings = context.obj
+def serve_stdio(settings: Settings) -> None:
+    """Serve until stdin ends. What is said for people goes to stderr."""
     log_to_stderr(settings)
     # The thread that reads stdin cannot be interrupted, and there is nothing to clean up: runs are Temporal's.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
@@ -31,8 +28,3 @@ async def _serve(settings: Settings) -> None:
         say(f"MCP server on stdin and stdout, for the flows of {settings.address}", "dim")
         async with stdio_server() as (reading, writing):
             await server.run(reading, writing, server.create_initialization_options())
-
-
-def add_to(app: typer.Typer) -> None:
-    """Register the verb among those about MCP servers."""
-    app.command()(serve)
