@@ -14,6 +14,9 @@ import uvicorn
 from orchestrator.errors import Unavailable
 
 _STOP_SECONDS = 5
+_KEPT_SECONDS = 65
+"""A connection nobody uses is kept longer than clients and proxies keep it (5 to 60 s): where the server closes first,
+a request may be on its way, and clients that cannot repeat it fail."""
 _POLL_SECONDS = 0.01
 
 
@@ -46,6 +49,7 @@ class HttpServer:
             access_log=False,
             log_level="warning",
             timeout_graceful_shutdown=_STOP_SECONDS,
+            timeout_keep_alive=_KEPT_SECONDS,
         )
         self._server = _QuietServer(config)
         self._serving = asyncio.create_task(self._server.serve(sockets=[listener]), name="gateway")
