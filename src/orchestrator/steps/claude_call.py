@@ -17,6 +17,7 @@ import httpx2
 from anthropic import AsyncAnthropic
 from anthropic.lib.streaming import AsyncMessageStream
 from anthropic.types import Message
+from pydantic import BaseModel, model_validator
 from temporalio import activity
 
 from orchestrator.errors import StepError, TerminalError
@@ -126,7 +127,7 @@ def as_turn(message: Message) -> dict[str, Json]:
     """The answer as the message of a conversation, in plain JSON, every block as it arrived: blocks of thinking must
     go back unchanged, and blocks this release does not know must not be lost. Only empty texts are left out, which the
     API says and does not take back."""
-    blocks = [block.to_dict(mode="json") for block in message.content]
+    blocks = [block.to_dict(mode="json", warnings=False) for block in message.content]
     return {"role": "assistant", "content": [block for block in blocks if block.get("text") or block["type"] != "text"]}
 
 
@@ -160,6 +161,7 @@ async def _heard(stream: AsyncMessageStream[None], request: dict[str, Json], con
                     _report(request, seen)
         if begun is None or begun.stop_reason is None:
             raise StepError("network_error", "Claude's answer broke off before its end")
+        _Answer.model_validate(begun.to_dict(mode="json", warnings=False))
         return begun
     except (StepError, anthropic.AnthropicError, httpx2.HTTPError, *_BROKEN) as error:
         if begun is not None:
@@ -170,6 +172,30 @@ async def _heard(stream: AsyncMessageStream[None], request: dict[str, Json], con
                 "network_error", f"Claude's answer was not what the API promises: {brief(error)}"
             ) from error
         raise
+
+
+class _Block(BaseModel):
+    """What is relied upon in a block of content: the SDK checks nothing."""
+
+    type: str
+    text: str = ""
+    id: str = ""
+    name: str = ""
+    input: Json = None
+
+    @model_validator(mode="after")
+    def _whole(self) -> _Block:
+        if self.type == "tool_use" and not (self.id and self.name and isinstance(self.input, dict)):
+            raise ValueError("a tool call needs id, name and input")
+        return self
+
+
+class _Answer(BaseModel):
+    """What is relied upon in an answer."""
+
+    model: str
+    content: list[_Block]
+    stop_reason: str
 
 
 def _length(delta: Any) -> int:

@@ -22,26 +22,27 @@ _UNCOUNTED = ("max_tokens", "stop_sequences", "metadata", "service_tier", "infer
 def add_usage(context: StepContext, request: dict[str, Json], message: Message) -> None:
     """Add what one answer consumed to ``context.usage``: tokens by class, calls, the model that answered, and the cost
     in dollars, ``unpriced`` once a part of it has no known price."""
-    usage: Usage | None = getattr(message, "usage", None)
-    tokens = _tokens(usage, request)
-    model = message.model or str(request["model"])
+    tokens = _tokens(message, request)
+    model = str(message.model or request["model"])
     cost = None
-    if usage is not None:
+    if tokens is not None:
+        usage = message.usage
         service = Service(usage.service_tier, usage.inference_geo, usage.speed)
         cost = cost_of(model, tokens, context.project.prices, service)
+    known = tokens or Tokens()
     total = context.usage
     counts = {
-        "input_tokens": tokens.input,
-        "output_tokens": tokens.output,
-        "cache_creation_input_tokens": tokens.cache_write + tokens.cache_write_1h,
-        "cache_read_input_tokens": tokens.cache_read,
+        "input_tokens": known.input,
+        "output_tokens": known.output,
+        "cache_creation_input_tokens": known.cache_write + known.cache_write_1h,
+        "cache_read_input_tokens": known.cache_read,
         "calls": 1,
     }
     for name, count in counts.items():
         total[name] = total.get(name, 0) + count
     total["model"] = model
-    known = total.get("cost", 0.0)
-    total["cost"] = UNPRICED if cost is None or known == UNPRICED else round(known + cost, 9)
+    so_far = total.get("cost", 0.0)
+    total["cost"] = UNPRICED if cost is None or so_far == UNPRICED else round(so_far + cost, 9)
 
 
 def spent_tokens(usage: dict[str, Json]) -> int:
@@ -53,12 +54,12 @@ def spent_tokens(usage: dict[str, Json]) -> int:
 def prompt_after(message: Message, more: list[Json]) -> int | None:
     """How many tokens the prompt has, at most, that follows an answer and adds some messages; None when the answer
     does not say."""
-    usage: Usage | None = getattr(message, "usage", None)
-    if usage is None:
+    tokens = _tokens(message, {})
+    if tokens is None:
         return None
     # A token is at least one byte.
     added = len(json.dumps(more, ensure_ascii=False).encode()) if more else 0
-    return _tokens(usage, {}).prompt + (usage.output_tokens or 0) + added
+    return tokens.prompt + tokens.output + added
 
 
 async def answer_limit(
@@ -123,16 +124,21 @@ def _affordable(request: dict[str, Json], prompt: int, left: float, context: Ste
     return int(request["max_tokens"]) if after_prompt >= 0 else 0
 
 
-def _tokens(usage: Usage | None, request: dict[str, Json]) -> Tokens:
-    if usage is None:
-        return Tokens()
-    hour = usage.cache_creation.ephemeral_1h_input_tokens if usage.cache_creation is not None else 0
+def _tokens(message: Message, request: dict[str, Json]) -> Tokens | None:
+    """What an answer says it consumed; None when it does not say, or not in numbers: the SDK checks nothing."""
+    usage: Usage | None = getattr(message, "usage", None)
+    if not isinstance(usage, Usage):
+        return None
+    parts = usage.cache_creation
     written = usage.cache_creation_input_tokens or 0
-    if usage.cache_creation is None and (request.get("cache_control") or {}).get("ttl") == "1h":
-        hour = written
+    by_hour = written if (request.get("cache_control") or {}).get("ttl") == "1h" else 0
+    hour = by_hour if parts is None else getattr(parts, "ephemeral_1h_input_tokens", 0)
+    counts = (usage.input_tokens, usage.output_tokens, written, hour, usage.cache_read_input_tokens or 0)
+    if not all(isinstance(count, int) and count >= 0 for count in counts):
+        return None
     return Tokens(
-        input=usage.input_tokens or 0,
-        output=usage.output_tokens or 0,
+        input=usage.input_tokens,
+        output=usage.output_tokens,
         cache_write=max(0, written - hour),
         cache_write_1h=hour,
         cache_read=usage.cache_read_input_tokens or 0,

@@ -161,7 +161,7 @@ class ClaudeStandIn:
             return JSONResponse({"type": "error", "error": reply.error}, reply.status, headers)
         if reply.stream_error is not None and not stream:
             return JSONResponse({"type": "error", "error": reply.stream_error}, 529, headers)
-        return Sent(self._message(heard, reply, number), reply, self._wait, headers, stream)
+        return Sent(self.message(heard, reply, number), reply, self._wait, headers, stream)
 
     async def _wait(self, seconds: float | None) -> None:
         with contextlib.suppress(TimeoutError):
@@ -197,7 +197,8 @@ class ClaudeStandIn:
             return self._queue.popleft()
         return _cut(self._persona.answer(heard), int(heard.body["max_tokens"]))
 
-    def _message(self, heard: Request, reply: Reply, number: int) -> dict[str, Json]:
+    def message(self, heard: Request, reply: Reply, number: int) -> dict[str, Json]:
+        """The message of the API that a reply becomes: named, signed, counted."""
         content = [self._block(block, f"toolu_{number:06d}_{index}") for index, block in enumerate(reply.content)]
         thought = [block for block in content if block.get("type") == "thinking"]
         if thought:

@@ -51,7 +51,7 @@ class Answer(Response):
         if reply.raw is not None:
             yield b"event: message_start\ndata: " + reply.raw + b"\n\n" if self._streamed else reply.raw
         elif self._streamed:
-            for part in _events(self._message, reply):
+            for part in wire_events(self._message, reply):
                 yield part
                 if reply.pause:
                     await self._wait(reply.pause)
@@ -64,7 +64,7 @@ def _event(name: str, **data: Json) -> bytes:
     return f"event: {name}\ndata: {json.dumps({'type': name} | data, ensure_ascii=False)}\n\n".encode()
 
 
-def _events(message: dict[str, Json], reply: Reply) -> Iterator[bytes]:
+def wire_events(message: dict[str, Json], reply: Reply) -> Iterator[bytes]:
     """The message as events: start, each block in pieces, the end or what the reply has in its place."""
     usage = message["usage"]
     yield _event(

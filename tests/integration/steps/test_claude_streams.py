@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import random
+import re
 import time
+from collections import Counter
 from typing import Any
 
+import httpx2
 import pytest
+from anthropic import AsyncAnthropic, DefaultAsyncHttpxClient
 from starlette.responses import HTMLResponse
 from temporalio.testing import ActivityEnvironment
 from tests.integration.steps.asking import Ask, MakeContext, ask, claude
@@ -14,7 +20,8 @@ from tests.integration.steps.conftest import RecordingServer
 
 from orchestrator.errors import StepError, TerminalError
 from orchestrator.steps import claude_call
-from orchestrator.testing import ClaudeStandIn, Reply
+from orchestrator.testing import ClaudeStandIn, Reply, Request
+from orchestrator.testing.claude_stream import wire_events
 
 __all__ = ["ask", "claude"]
 
@@ -173,3 +180,56 @@ async def test_steps_of_one_worker_do_not_wait_for_each_other(claude: ClaudeStan
     began = time.monotonic()
     assert await asyncio.gather(*[one() for one in asks]) == [{"text": "late"}] * 8
     assert time.monotonic() - began < 2.4
+
+
+def mangled(chance: random.Random) -> bytes:
+    """A streamed answer in which events are missing, doubled, swapped, cut or hold something else."""
+    server = ClaudeStandIn()
+    content = Reply.tool_use("search", {"q": [1, {"a": "b"}]}, text="a longer text").with_thinking("hm")
+    heard = Request("/v1/messages", {}, {"model": "claude-sonnet-5-5"})
+    events = list(wire_events(server.message(heard, content, 1), content))
+    for _ in range(chance.randint(1, 3)):
+        at = chance.randrange(len(events))
+        match chance.randrange(5):
+            case 0 if len(events) > 1:
+                events.pop(at)
+            case 1:
+                events.insert(at, chance.choice(events))
+            case 2:
+                events[at] = events[at][: chance.randrange(len(events[at]))]
+            case _:
+                # Some value becomes another.
+                spots = list(re.finditer(rb'(?<=: )("[^"]*"|\d+|null|\[\]|\{\})', events[at]))
+                junk = chance.choice([b"null", b"1", b'"x"', b"[]", b"{}", b"true", b"-1", b"[1]"])
+                if spots:
+                    spot = chance.choice(spots)
+                    events[at] = events[at][: spot.start()] + junk + events[at][spot.end() :]
+    return b"".join(events)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("seed", range(3))
+async def test_however_mangled_a_stream_is_an_answer_or_a_step_error(make_context: MakeContext, seed: int) -> None:
+    chance = random.Random(seed)
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        return httpx2.Response(200, content=mangled(chance), headers={"content-type": "text/event-stream"})
+
+    http = DefaultAsyncHttpxClient(transport=httpx2.MockTransport(answer))
+    request = {"model": "claude-sonnet-5-5", "max_tokens": 9, "messages": [{"role": "user", "content": "Hi"}]}
+    outcomes: Counter[str] = Counter()
+    async with AsyncAnthropic(api_key="k", base_url="http://claude", max_retries=0, http_client=http) as sdk:
+        for _ in range(100):
+            context = make_context()
+            try:
+                message = await claude_call.send(sdk, request, context)
+            except StepError as error:
+                outcomes[error.type] += 1
+            else:
+                claude_call.check_end(message, 9, 9)
+                turn = claude_call.as_turn(message)
+                assert all(isinstance(block["type"], str) for block in turn["content"])
+                assert isinstance(claude_call.text_of(message), str)
+                outcomes["answer"] += 1
+            assert json.loads(json.dumps(context.usage)) == context.usage
+    assert set(outcomes) == {"answer", "network_error"}
