@@ -111,7 +111,11 @@ def _kept(base: Mapping[str, Json], own: Mapping[str, Json]) -> dict[str, Json]:
         dropped = (*_URL_KEYS, "args")
     elif own.get("url") is not None and "command" in base:
         dropped = _COMMAND_KEYS
-    return {key: copy.deepcopy(value) for key, value in base.items() if key not in dropped}
+    kept = {key: copy.deepcopy(value) for key, value in base.items() if key not in dropped}
+    if own.get("auth") is not None and "headers" in kept:
+        # One way to sign in replaces the other.
+        kept["headers"] = {name: value for name, value in kept["headers"].items() if name != "Authorization"}
+    return kept
 
 
 def _merged(base: dict[str, Json], own: Mapping[str, Json]) -> dict[str, Json]:

@@ -19,7 +19,7 @@ from orchestrator.spec.normalise import normalise
 from orchestrator.spec.project import Project, read_text
 from orchestrator.spec.reading import Placed, read_steps
 from orchestrator.spec.rules import check_rules
-from orchestrator.spec.servers import check_servers
+from orchestrator.spec.servers import check_servers, check_services
 from orchestrator.spec.source import Source, read_source
 from orchestrator.spec.step import Step
 from orchestrator.spec.subflows import endless
@@ -87,6 +87,7 @@ def load_flow(text: str, file: str, project: Project) -> LoadedFlow:
     assert flow is not None, "a flow without a model has problems"
     check_agents(everything, flow, project.agents, project.mcp, findings)
     check_servers(flow.mcp, findings)
+    check_services(flow.services, findings)
     findings.raise_if_any()
     check_catalogue(everything, flow, project, findings)
     not_evaluated(flow, findings)

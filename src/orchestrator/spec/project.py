@@ -13,7 +13,7 @@ from orchestrator.spec.base import Spec
 from orchestrator.spec.findings import Findings, check_model, kind_of
 from orchestrator.spec.models import check_aliases
 from orchestrator.spec.prices import Price, check_prices
-from orchestrator.spec.servers import check_servers
+from orchestrator.spec.servers import check_servers, check_services
 from orchestrator.spec.source import read_source
 
 PROJECT_FILE = "orchestrator.yaml"
@@ -67,6 +67,7 @@ def load_project(root: Path) -> Project:
     check_prices(project.prices, findings)
     check_project_agents(project.agents, findings)
     check_servers(project.mcp, findings)
+    check_services(project.services, findings)
     findings.raise_if_any()
     loaded: Project = project.model_copy(update={"root": root})
     return loaded

@@ -12,6 +12,7 @@ import json
 import os
 import re
 import signal
+import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
@@ -122,6 +123,14 @@ class Lines:
         return LongLine(int(found[1]) if found else None)
 
 
+def _environment() -> dict[str, str]:
+    """What every command gets. It is found beside the worker's Python first: ``python`` is the one with the project's
+    packages, whether or not its environment was activated."""
+    given = get_default_environment()
+    path = [str(Path(sys.executable).parent), given.get("PATH", os.defpath)]
+    return given | {"PATH": os.pathsep.join(path)}
+
+
 @contextlib.asynccontextmanager
 async def command_transport(
     server: McpServer, root: Path, limit: int, stderr: Stderr, lost: Callable[[Exception | None], None]
@@ -134,7 +143,7 @@ async def command_transport(
         stdin=PIPE,
         stdout=PIPE,
         stderr=PIPE,
-        env=get_default_environment() | server.env,
+        env=_environment() | server.env,
         cwd=root / server.cwd if server.cwd else root,
         start_new_session=True,
         limit=_CHUNK,

@@ -102,6 +102,12 @@ def test_a_command_in_place_of_a_url_takes_nothing_of_the_url_along() -> None:
     assert McpServer.model_validate(url).url == "https://memory.test/mcp"
 
 
+def test_another_way_to_sign_in_takes_the_place_of_the_header() -> None:
+    entry = with_ready_entry("mcp", {"use": "notion", "auth": {"token_file": "notion.json"}})
+    assert entry["headers"] == {}
+    assert McpServer.model_validate(entry).auth is not None
+
+
 def test_methods_are_added_to_those_of_a_service() -> None:
     entry = with_ready_entry("services", {"use": "github", "methods": {"me": {"path": "/user"}, "comment": None}})
     assert "me" in entry["methods"]

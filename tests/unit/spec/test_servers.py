@@ -35,6 +35,9 @@ def problem(root: Path, text: str) -> Problem:
         ),
         ("  a: {command: npx, env: {A: 1}}", 2, "A"),
         ("  a: {use: github, tiemout: 3s}", 2, "unknown key `tiemout`"),
+        ("  a:\n    use: githb", 3, "no ready entry 'githb' for mcp; did you mean 'github'"),
+        ("  a: {use: github, args: [x]}", 2, "belong to a server with 'command'"),
+        ("  a: {url: 'https://x.example/mcp'}\nservices:\n  j:\n    use: jira", 5, "must give base_url"),
     ],
 )
 def test_an_entry_that_cannot_work_is_refused_where_it_stands(tmp_path: Path, text: str, line: int, says: str) -> None:
