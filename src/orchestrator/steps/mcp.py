@@ -15,6 +15,7 @@ from typing import Any, Protocol, TypeVar
 from mcp import Client, MCPError
 from mcp.shared.dispatcher import ProgressFnT
 from mcp_types import (
+    INVALID_PARAMS,
     URL_ELICITATION_REQUIRED,
     CallToolRequest,
     CallToolRequestParams,
@@ -32,7 +33,7 @@ from orchestrator.errors import TerminalError
 from orchestrator.spec.acts.mcp import McpConfig, McpServer
 from orchestrator.steps.context import StepContext
 from orchestrator.steps.mcp_call import Asked, Call, ServerGone
-from orchestrator.steps.mcp_elicit import Answers, answers, asked, question, required
+from orchestrator.steps.mcp_elicit import Answers, again, answers, asked, question, required
 from orchestrator.steps.mcp_errors import FAILURES, too_large, typed
 from orchestrator.steps.mcp_pool import Connection, McpPool
 from orchestrator.steps.mcp_schema import Unusable, check_arguments
@@ -198,21 +199,29 @@ def _progress(context: StepContext) -> ProgressFnT | None:
 
 async def _ask(connection: Connection, call: Call, send: Send, known: Answers) -> Result:
     """The result, called again as long as the server wants that without asking anything. Raises Asked."""
-    given = Answers() if connection.legacy else known
+    given, begun_again = (Answers() if connection.legacy else known), False
     for _ in range(_STATE_ROUNDS):
         try:
             result = await connection.call(functools.partial(send, known=given), call)
         except MCPError as error:
             if error.code == URL_ELICITATION_REQUIRED:
                 raise _links(connection.name, error, known) from error
-            raise
+            if error.code != INVALID_PARAMS or not given.state or begun_again:
+                raise
+            # The server does not know its own state any more.
+            given, begun_again = Answers(), True
+            continue
         if not isinstance(result, InputRequiredResult):
             return result
         questions = required(result, connection.name)
-        if questions is not None:
+        if questions is None:
+            given = Answers(state=result.request_state)
+            await asyncio.sleep(_PAUSE)
+            continue
+        answers_again = again(questions, known) if begun_again else None
+        if answers_again is None:
             raise questions
-        given = Answers(state=result.request_state)
-        await asyncio.sleep(_PAUSE)
+        given = answers_again
     raise TerminalError("mcp_protocol_error", f"mcp.{connection.name} wants to be called again without end")
 
 

@@ -17,6 +17,8 @@ class Question:
     id: str
     message: str
     schema: dict[str, Json]
+    same: str
+    """Equal for questions that say the same."""
 
     def to_json(self) -> dict[str, Json]:
         """As the engine takes it."""
@@ -64,7 +66,7 @@ class Call:
     """What one call is told and what becomes known of it: the SDK keeps neither status nor headers."""
 
     answers: dict[str, dict[str, Json]] = field(default_factory=dict)
-    """To questions that the server will ask again, by their id."""
+    """To questions that the server will ask again, by what they say."""
     status: int = 0
     headers: dict[str, str] | None = None
     in_session: bool = False

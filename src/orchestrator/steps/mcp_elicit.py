@@ -1,8 +1,9 @@
 """What an MCP server asks the user in the middle of a call, between the protocol and the engine.
 
-A server of 2026 ends the call with its questions and a state, and is called again with both. An older one asks while
-the call is running and waits: nobody can hold that call for weeks, so it is dropped, and made again from its beginning
-when the answers are known; the server asks again and is answered at once.
+A server of 2026 ends the call with its questions and a state, and is called again with both; where it does not know
+that state any more, which for a command is whenever it was started anew, the call begins again without it. An older one
+asks while the call is running and waits: nobody can hold that call for weeks, so it is dropped, and made again from its
+beginning when the answers are known. Whoever asks the same again is answered at once.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ class Answers:
     responses: dict[str, dict[str, Json]] = field(default_factory=dict)
     """To the questions of the round before, by their id."""
     earlier: dict[str, dict[str, Json]] = field(default_factory=dict)
-    """To all questions so far."""
+    """To all questions so far, by what they say."""
     rounds: int = 0
 
     def for_protocol(self) -> InputResponses | None:
@@ -59,7 +60,8 @@ def answers(answered: Json) -> Answers:
     try:
         state = json.loads(answered["state"]) if answered["state"] is not None else {}
         responses = {name: _response(given) for name, given in answered["responses"].items()}
-        earlier = {**state.get("earlier", {}), **responses}
+        said = state.get("asked", {})
+        earlier = {**state.get("earlier", {}), **{said.get(name, name): given for name, given in responses.items()}}
         return Answers(state.get("state"), responses, earlier, state.get("rounds", 0))
     except (KeyError, TypeError, ValueError, AttributeError, ValidationError) as error:
         raise TerminalError("invalid_config", f"the answers to an MCP server are not usable: {error}") from error
@@ -87,22 +89,27 @@ def asked(questions: Asked, known: Answers, config: McpConfig) -> dict[str, Json
         raise TerminalError(
             "elicitation_required", f"{what} has asked {known.rounds} times and asks again: {said}", data=None
         )
-    # An older server starts over, and asks everything again.
-    earlier = known.earlier if questions.state is None else {}
-    state = {"state": questions.state, "earlier": earlier, "rounds": known.rounds + 1}
+    same = {question.id: question.same for question in questions.questions}
+    state = {"state": questions.state, "asked": same, "earlier": known.earlier, "rounds": known.rounds + 1}
     return {"state": json.dumps(state, ensure_ascii=False), "requests": requests}
 
 
 def question(params: ElicitRequestParams, name: str | None = None) -> Question:
-    """What the server wants to know; ``name`` is the server's, else one that stays the same for the same question."""
+    """What the server wants to know; ``name`` is the server's, else what is the same for the same question."""
     if isinstance(params, ElicitRequestURLParams):
         message, schema = f"{params.message}\n{params.url}", {"type": "object", "properties": {}}
     else:
         message, schema = params.message, dict(params.requested_schema)
-    if name is None:
-        same = json.dumps([message, schema], sort_keys=True, ensure_ascii=False)
-        name = hashlib.sha256(same.encode()).hexdigest()[:16]
-    return Question(name, message, schema)
+    said = json.dumps([message, schema], sort_keys=True, ensure_ascii=False)
+    same = hashlib.sha256(said.encode()).hexdigest()[:16]
+    return Question(name or same, message, schema, same)
+
+
+def again(asked: Asked, known: Answers) -> Answers | None:
+    """The answers to questions that all were answered before; None where one is new."""
+    if any(question.same not in known.earlier for question in asked.questions):
+        return None
+    return Answers(asked.state, {question.id: known.earlier[question.same] for question in asked.questions})
 
 
 def required(result: InputRequiredResult, server: str) -> Asked | None:

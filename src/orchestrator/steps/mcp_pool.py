@@ -253,8 +253,8 @@ class Connection:
         if call not in self._running:
             call = next(iter(self._running)) if len(self._running) == 1 else None
         asked = question(params)
-        if call is not None and asked.id in call.answers:
-            return ElicitResult.model_validate(call.answers[asked.id])
+        if call is not None and asked.same in call.answers:
+            return ElicitResult.model_validate(call.answers[asked.same])
         if call is not None:
             call.stop(Asked([asked]))
             # The server hears first that the call is over.

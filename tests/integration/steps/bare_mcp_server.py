@@ -69,6 +69,21 @@ def secret() -> None:
     os._exit(1)
 
 
+def book(number: int, arguments: Json) -> None:
+    """Asks in the middle of the call, and waits."""
+    schema = {"type": "object", "properties": {"seats": {"type": "integer"}}}
+    send(id="q1", method="elicitation/create", params={"message": "How many seats?", "requestedSchema": schema})
+    for line in sys.stdin:
+        message = json.loads(line)
+        if message.get("method") == "notifications/cancelled":
+            return
+        if message.get("id") == "q1":
+            said = message["result"]
+            told = said["content"]["seats"] if said["action"] == "accept" else said["action"]
+            answer(number, f"{arguments['film']}: {told}")
+            return
+
+
 def answer(number: int, text: str) -> None:
     send(id=number, result={"content": [{"type": "text", "text": text}]})
 
@@ -85,6 +100,7 @@ TOOLS: dict[str, Callable[[int, Json], object]] = {
     "pid": lambda number, given: answer(number, str(os.getpid())),
     "variable": lambda number, given: answer(number, os.environ.get(given["name"], "")),
     "link": link,
+    "book": book,
     "grow": lambda number, given: grow(number),
     "secret": lambda number, given: secret(),
 }

@@ -7,11 +7,11 @@ import json
 import os
 import socket
 import sys
-from typing import Any
+from typing import Annotated, Any
 
 import uvicorn
 from mcp.server import MCPServer
-from mcp.server.mcpserver import Context
+from mcp.server.mcpserver import Context, Elicit, ElicitationResult, Resolve
 from mcp.server.mcpserver.exceptions import ToolError
 from pydantic import BaseModel
 from starlette.requests import Request
@@ -20,6 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 server = MCPServer("test")
 CANCELLED: list[float] = []
+BOOKED: list[str] = []
 
 
 class Sum(BaseModel):
@@ -94,6 +95,46 @@ def big(size: int) -> str:
 def die() -> str:
     """End the whole server in the middle of a call."""
     os._exit(1)
+
+
+class Seats(BaseModel):
+    """What is asked."""
+
+    seats: int
+
+
+class Extra(BaseModel):
+    """What is asked after that."""
+
+    popcorn: bool
+
+
+async def ask_seats() -> Elicit[Seats]:
+    """The same question in both eras."""
+    return Elicit("How many seats?", Seats)
+
+
+@server.tool(structured_output=False)
+async def book(film: str, answer: Annotated[ElicitationResult[Seats], Resolve(ask_seats)]) -> str:
+    """Ask before booking."""
+    BOOKED.append(film)
+    return f"{film}: {answer.data.seats}" if answer.action == "accept" else f"{film}: {answer.action}"
+
+
+@server.tool(structured_output=False)
+def booked() -> str:
+    """How often something was booked."""
+    return str(len(BOOKED))
+
+
+@server.tool(structured_output=False)
+async def ask_twice(film: str, context: Context[Any, Any]) -> str:
+    """Ask two things, one after the other, as servers with sessions do."""
+    first = await context.elicit(f"How many seats for {film}?", Seats)
+    second = await context.elicit("Popcorn?", Extra)
+    if first.action != "accept" or second.action != "accept":
+        return f"{first.action}, {second.action}"
+    return f"{first.data.seats}, {second.data.popcorn}"
 
 
 @server.resource("note://one")
