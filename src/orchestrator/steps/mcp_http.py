@@ -25,7 +25,7 @@ class Overflow(httpx2.StreamError):
 
 
 class Compressed(httpx2.StreamError):
-    """The answer is compressed, though nobody asked for that: what it holds could be of any size."""
+    """An answer is compressed: what it holds could be of any size."""
 
 
 @contextlib.asynccontextmanager
@@ -39,8 +39,6 @@ async def http_transport(
 
     async def arrived(response: httpx2.Response) -> None:
         _remember(response, sse=sse)
-        if response.headers.get("content-encoding", "") not in _PLAIN:
-            raise Compressed("the answer is compressed")
         most = min(limit, _SSE_EVENT) if sse else limit
         response.stream = _Counted(response, most, lost if sse else None)
 
@@ -84,11 +82,14 @@ class _Counted(httpx2.AsyncByteStream):
         self._stream: Any = response.stream
         self._limit = limit
         self._lost = lost
+        self._packed = response.headers.get("content-encoding", "") not in _PLAIN
         self._events = response.headers.get("content-type", "").lower().startswith("text/event-stream")
         self._size = 0
         self._end = b""
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
+        if self._packed:
+            raise self._end_with(Compressed("the answer is compressed, though nobody asked for that"))
         async for chunk in self._stream:
             self._count(chunk)
             yield chunk
@@ -102,12 +103,16 @@ class _Counted(httpx2.AsyncByteStream):
                 self._size = len(seen) - last
             self._end = seen[-_LONGEST_END + 1 :]
         if self._size > self._limit:
-            reason, call = TooLarge(self._limit), CALL.get()
-            if call is not None:
-                call.stop(reason)
-            if self._lost is not None and self._events:
-                self._lost(reason)
+            self._end_with(TooLarge(self._limit))
             raise Overflow("the answer is too large")
+
+    def _end_with(self, reason: Exception) -> Exception:
+        call = CALL.get()
+        if call is not None:
+            call.stop(reason)
+        if self._lost is not None and self._events:
+            self._lost(reason)
+        return reason
 
     async def aclose(self) -> None:
         await self._stream.aclose()
