@@ -7,6 +7,7 @@ to that, and what the answer called for. Nothing here knows how agents are built
 from __future__ import annotations
 
 import itertools
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -45,6 +46,7 @@ class Exchange:
     """Answers the conversation held before."""
     body: dict[str, Json]
     reply: Reply
+    at: float = field(default_factory=time.monotonic)
 
     @property
     def answered(self) -> bool:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
+import temporalio.client
 from temporalio.client import WorkflowHandle
 from tests.engine.agents import test_approval, test_bounds, test_loop, test_places
-from tests.engine.agents.bench import HOLDS, AgentBench, agent, flow, tools
+from tests.engine.agents.bench import HOLDS, AgentBench, agent, flow, open_agents, tools
 from tests.engine.agents.model import Turn, calls
 
 from orchestrator import admission
@@ -94,6 +96,35 @@ AGAIN = (
 @pytest.mark.parametrize(("module", "name"), AGAIN, ids=[name.removeprefix("test_") for _, name in AGAIN])
 async def test_what_holds_in_one_execution_holds_over_many(forced: AgentBench, module: Any, name: str) -> None:
     await getattr(module, name)(forced)
+
+
+async def test_an_agent_replayed_at_every_task_does_the_same(
+    temporal: temporalio.client.Client, tmp_path: Path
+) -> None:
+    """Without cached runs each workflow task begins with a replay of the whole history."""
+    people = {"approve": ["lookup"], "approval": {"assignee": "ops"}}
+    declared = {"helper": {"system": "helper", "tools": tools("add", "lookup")} | people}
+    async with open_agents(temporal, tmp_path, cached_runs=0) as agents:
+        turns = [calls(("helper", {"goal": "a"}), ("helper", {"goal": "b"}), ("add", {"a": n})) for n in range(2)]
+        agents.model.plays("think", *turns, "done")
+        agents.model.plays("helper", calls(("add", {"a": 5}), ("lookup", {"city": "x"})), "helped")
+        helped = agent(tools=[{"agent": "helper"}, *tools("add")])
+        handle = await agents.start(flow(helped, output="{{ steps.think.usage.calls }}", agents=declared))
+        for n in range(2):
+            for wait in await agents.tasks(handle, 2, f"think/turn[{n}]"):
+                await handle.execute_update(wait["step"], {"decision": "approve", "task": wait["task_id"]})
+        assert await agents.result(handle) == 11
+
+
+async def test_an_agent_in_a_sub_flow_has_a_conversation_of_its_own(forced: AgentBench) -> None:
+    child = flow(agent("inner", tools=tools("add")), id="child")
+    await admission.publish_text(forced.bench.store, Project(), child)
+    forced.model.plays("inner", calls(("add", {"a": 1})), "inner is done")
+    forced.model.plays("think", calls(("child", {})), "done")
+    call = {"id": "call", "type": "flow", "config": {"flow": "child"}}
+    text = flow(call, agent(tools=[{"flow": "child"}]), output=["{{ steps.call.output }}", "{{ steps.think.output }}"])
+    assert await forced.run(text) == [{"text": "inner is done"}, {"text": "done"}]
+    assert forced.model.turns("inner") == [0, 1, 0, 1]
 
 
 # -- runs that go on from older ones --------------------------------------------------------------------------

@@ -79,13 +79,19 @@ async def test_a_flow_is_a_tool_with_its_inputs_as_arguments(agents: AgentBench)
         'steps: [{id: a, type: transform, config: {value: "{{ inputs.n * 2 }}"}}]'
     )
     await agents.bench.store.flows.publish(load_flow(child, "child.yaml", agents.bench.project))
-    agents.model.plays("think", calls(("child", {"n": 21})), calls(("child", {"n": "many"})), "done")
-    await agents.run(flow(agent(tools=[{"flow": "child"}])))
+    failing = "id: failing\nsteps: [{id: a, type: fail, config: {type: sold_out, message: nothing left}}]"
+    await agents.bench.store.flows.publish(load_flow(failing, "failing.yaml", agents.bench.project))
+    wanted: list[tuple[str, dict[str, Any]]] = [("child", {"n": 21}), ("child", {"n": "many"}), ("failing", {})]
+    agents.model.plays("think", *(calls(call) for call in wanted), "done")
+    await agents.run(flow(agent(tools=[{"flow": "child"}, {"flow": "failing"}])))
     assert agents.model.shown("think")[0] == ["42"]
     [refused] = agents.model.shown("think")[1]
     assert refused.startswith("!")
     assert "n" in refused
-    [tool] = agents.model.exchanges[0].body["tools"]
+    [failed] = agents.model.shown("think")[2]
+    assert failed.startswith("!sold_out")
+    assert "nothing left" in failed
+    [tool, _] = agents.model.exchanges[0].body["tools"]
     assert (tool["name"], tool["description"]) == ("child", "Doubles.")
     assert tool["input_schema"]["properties"]["n"]["type"] == "integer"
 
@@ -196,6 +202,14 @@ async def test_a_hiccup_of_the_model_is_tried_again_and_the_conversation_is_as_i
     assert await agents.run(flow(step)) == {"text": "two"}
     assert agents.model.turns("think") == [0, 1, 1, 1]
     assert agents.calls() == ["add 1 1"]
+
+
+async def test_a_model_that_says_when_to_come_back_is_not_asked_before(agents: AgentBench) -> None:
+    agents.model.plays("think", [Reply.rate_limited(1), "now"])
+    step = agent() | {"retry": {"max_attempts": 2, "initial_interval": "10ms"}}
+    await agents.run(flow(step))
+    first, second = agents.model.exchanges
+    assert second.at - first.at >= 1.0
 
 
 async def test_a_model_that_stays_away_fails_the_step_with_the_last_error(agents: AgentBench) -> None:

@@ -67,8 +67,9 @@ async def test_no_secret_enters_history_or_transcript(temporal: Client, tmp_path
     async with open_agents(temporal, tmp_path, **settings) as agents:
         agents.project(mcp={"tools": agents.stdio_server(env={"TOKEN": "{{ secrets.API }}"})})
         leaks = calls(("told", {"params": {"text": f"I know {SECRET}"}}), text=f"It is {SECRET}")
-        agents.model.plays("think", leaks, calls(("tools__shout", {"text": SECRET})), f"told {SECRET}")
-        used = [*tools("told"), {"mcp": "tools", "allow": ["shout"]}]
+        more = calls(("tools__shout", {"text": SECRET}), ("tools__variable", {"name": "TOKEN"}))
+        agents.model.plays("think", leaks, more, f"told {SECRET}")
+        used = [*tools("told"), {"mcp": "tools", "allow": ["shout", "variable"]}]
         handle = await agents.start(flow(agent(tools=used)))
         output = await asyncio.wait_for(handle.result(), 60)
         assert output == {"text": "told ***"}
@@ -76,7 +77,8 @@ async def test_no_secret_enters_history_or_transcript(temporal: Client, tmp_path
         for secret in (SECRET.encode(), KEY.encode()):
             assert secret not in history
             assert secret not in kept
-        assert b"***" in kept
+        assert agents.served() == ["shout ***"], "nobody is told a secret by the model"
+        assert agents.model.shown("think")[1] == ["***", "It is ***."]
         assert SECRET not in json.dumps(await handle.query("state"))
 
 

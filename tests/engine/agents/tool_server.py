@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import socket
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -63,6 +64,11 @@ def make(log: Path, more: int = 0) -> MCPServer:
         """Fail as a tool does."""
         note(f"fail {why}")
         raise ToolError(why)
+
+    @server.tool(structured_output=False)
+    def variable(name: str) -> str:
+        """One environment variable."""
+        return f"It is {os.environ.get(name)}."
 
     @server.tool(structured_output=False)
     def big(size: int) -> str:

@@ -241,13 +241,15 @@ class _Conversation:
         return {"id": call["id"], "error": False, "content": record.get("output")}
 
     def _shares(self) -> dict[str, Json]:
-        """What an agent that is called may use at most: what is left here."""
+        """What an agent that is called may use at most: what is left here, shared with those called beside it."""
         limits, spent = self._state["opened"]["limits"], self._state["usage"]
+        called = [self._tools.find(call["name"]) for call in self._state["answer"]["calls"]]
+        beside = max(1, sum(isinstance(tool, Tool) and tool.kind == "agent" for tool in called))
         left: dict[str, Json] = {}
         if limits["tokens"] is not None:
-            left["tokens"] = max(0, limits["tokens"] - usage.tokens(spent))
+            left["tokens"] = max(0, limits["tokens"] - usage.tokens(spent)) // beside
         if limits["cost"] is not None:
-            left["cost"] = max(0.0, limits["cost"] - usage.cost(spent))
+            left["cost"] = max(0.0, limits["cost"] - usage.cost(spent)) / beside
         return left
 
     # -- the journal ------------------------------------------------------------------------------------------
