@@ -405,7 +405,8 @@ async def test_the_openapi_document_is_complete(idle: Door) -> None:
     assert {
         "startRun", "listRuns", "getRun", "cancelRun", "terminateRun", "pauseRun", "resumeRun", "signalRun",
         "deliverEvent", "retryRun", "rerunRun", "restartRun", "listTasks", "getTask", "decideTask",
-        "listFlows", "getFlow", "publishFlow", "health", "ready", "webhook_hooked_webhook-1_post",
+        "listTranscripts", "getTranscript", "listFlows", "getFlow", "publishFlow", "health", "ready",
+        "webhook_hooked_webhook-1_post",
     } == set(operations)  # fmt: skip
     assert all("default" in operation["responses"] for operation in operations.values())
     for schema in document["components"]["schemas"].values():
