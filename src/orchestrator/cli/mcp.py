@@ -1,4 +1,4 @@
-"""Verbs about MCP servers: list, tools, call, serve.
+"""Verbs about MCP servers: list, tools, call, serve, catalogue.
 
 What they need is imported when they are called: other verbs stay quick.
 """
@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from orchestrator.cli.console import InputUnusable, run, show, show_json, show_table
+from orchestrator.cli.mcp_catalogue import catalogue
 
 Json = Any
 AsJson = Annotated[bool, typer.Option("--json", help="Write the result as JSON.")]
@@ -50,7 +51,8 @@ def list_tools(
         return
     for tool in tools:
         first = (tool.description or "").strip().partition("\n")[0]
-        show(f"{tool.name}  {first}".rstrip())
+        # A server's words, on a person's terminal.
+        show("".join(mark for mark in f"{tool.name}  {first}".rstrip() if mark.isprintable()))
         if schema:
             show(json.dumps(tool.input_schema, ensure_ascii=False, indent=2))
 
@@ -97,6 +99,9 @@ def serve(context: typer.Context) -> None:
     from orchestrator.cli.mcp_serve import serve_stdio
 
     serve_stdio(context.obj)
+
+
+mcp_app.command("catalogue")(catalogue)
 
 
 def add_to(app: typer.Typer) -> None:
