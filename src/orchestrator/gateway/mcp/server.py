@@ -19,7 +19,7 @@ from orchestrator.errors import FieldProblem, InputsInvalid, OrchestratorError
 from orchestrator.gateway.mcp import flow_tools, run_tools, task_tools
 from orchestrator.gateway.mcp.exposed import FlowTool, FlowTools
 from orchestrator.gateway.mcp.outcome import FailedRun, RunAnswer, outcome
-from orchestrator.gateway.mcp.tool import ArgumentsInvalid, BuiltIn, Call, Json, answered, refused
+from orchestrator.gateway.mcp.tool import ArgumentsInvalid, BuiltIn, Call, Json, answered, refused, schema_of
 from orchestrator.settings import Settings
 from orchestrator.spec.findings import suggestion
 from orchestrator.spec.inputs import check_inputs
@@ -68,7 +68,7 @@ class Catalogue:
             *task_tools.tools(client),
         ]
         self._built_in.update((tool.name, tool) for tool in tools)
-        self._output = {key: value for key, value in RunAnswer.model_json_schema().items() if key != "title"}
+        self._output = schema_of(RunAnswer)
 
     async def list(self, _: Context, __: PaginatedRequestParams | None) -> ListToolsResult:
         """Every tool of this moment. Raises MCPError where the store cannot be asked."""

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 from mcp_types import CallToolResult, TextContent, Tool, ToolAnnotations
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic.json_schema import GenerateJsonSchema
 
 from orchestrator.errors import OrchestratorError
 from orchestrator.spec.findings import suggestion
@@ -73,8 +74,8 @@ class BuiltIn:
             name=self.name,
             title=self.title,
             description=self.description,
-            input_schema=_schema(self.arguments),
-            output_schema=_schema(self.answer),
+            input_schema=schema_of(self.arguments),
+            output_schema=schema_of(self.answer),
             annotations=ToolAnnotations(
                 read_only_hint=self.reads, destructive_hint=self.destroys, open_world_hint=not self.reads
             ),
@@ -102,8 +103,16 @@ def refused(code: str, message: str) -> CallToolResult:
     return CallToolResult(content=[TextContent(type="text", text=f"{code}: {message}")], is_error=True)
 
 
-def _schema(model: type[BaseModel]) -> dict[str, Json]:
-    schema = model.model_json_schema(by_alias=True)
+class _Untitled(GenerateJsonSchema):
+    """Schemas without a title for every field, which repeats its name in every list of tools."""
+
+    def field_title_should_be_set(self, schema: Any) -> bool:
+        return False
+
+
+def schema_of(model: type[BaseModel]) -> dict[str, Json]:
+    """The JSON Schema of a model as clients see it."""
+    schema = model.model_json_schema(by_alias=True, schema_generator=_Untitled)
     # The class's own title and docstring are for readers of this code.
     return {key: value for key, value in schema.items() if key not in ("title", "description")}
 
