@@ -178,6 +178,12 @@ class AgentBench:
         """What functions wrote down."""
         return self.bench.calls()
 
+    def clear(self) -> None:
+        """Forget what was asked and called."""
+        self.model.exchanges.clear()
+        self.model.tries.clear()
+        (self.folder / "calls.txt").unlink(missing_ok=True)
+
     async def until_called(self, word: str) -> None:
         """Until a function has written a line that begins so."""
         for _ in range(1200):

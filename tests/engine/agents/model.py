@@ -76,7 +76,8 @@ class Model:
 
     scripts: dict[str, list[Turn]] = field(default_factory=dict)
     exchanges: list[Exchange] = field(default_factory=list)
-    _tries: dict[tuple[str, str, int], int] = field(default_factory=dict)
+    tries: dict[tuple[str, str, int], int] = field(default_factory=dict)
+    """How often a turn was asked for, by who, goal and turn."""
 
     def plays(self, who: str, *turns: Turn) -> None:
         """Whoever has this system prompt is answered with these turns."""
@@ -97,7 +98,7 @@ class Model:
         said = scripted(request) if callable(scripted) else scripted
         if not isinstance(said, Reply | str):
             key = (who, texts_of(request.body["messages"][0]["content"]), turn)
-            tried = self._tries[key] = self._tries.get(key, 0) + 1
+            tried = self.tries[key] = self.tries.get(key, 0) + 1
             said = said[min(tried, len(said)) - 1]
         reply = Reply.text(said) if isinstance(said, str) else said
         return reply.with_usage(**(TOKENS | reply.usage))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from typing import Any
 
-import pytest
 from tests.engine.agents.bench import HOLDS, AgentBench, agent, flow, tools
 from tests.engine.agents.model import calls
 from tests.engine.harness import scheduled
@@ -156,24 +155,24 @@ async def test_a_paused_turn_is_continued_with_what_was_said(agents: AgentBench)
     assert agents.model.turns("think") == [0, 1, 2]
 
 
-@pytest.mark.parametrize(
-    ("reply", "kind"),
-    [
-        (Reply.refusal("cyber", "not this"), "refusal"),
-        (Reply.truncated("half of"), "max_tokens"),
-        (Reply.text("no more", stop_reason="model_context_window_exceeded"), "model_context_window_exceeded"),
-        (Reply.failure(400, "tools.0: bad"), "invalid_request_error"),
-        (Reply.failure(401, "who are you"), "authentication_error"),
-        (Reply.failure(404, "model: no such"), "not_found_error"),
-    ],
-)
+BAD_ENDS = [
+    (Reply.refusal("cyber", "not this"), "refusal"),
+    (Reply.truncated("half of"), "max_tokens"),
+    (Reply.text("no more", stop_reason="model_context_window_exceeded"), "model_context_window_exceeded"),
+    (Reply.failure(400, "tools.0: bad"), "invalid_request_error"),
+    (Reply.failure(401, "who are you"), "authentication_error"),
+    (Reply.failure(404, "model: no such"), "not_found_error"),
+]
+
+
 async def test_an_answer_that_ends_badly_fails_the_step_with_its_type_and_is_not_asked_for_again(
-    agents: AgentBench, reply: Reply, kind: str
+    agents: AgentBench,
 ) -> None:
-    agents.model.plays("think", calls(("add", {"a": 1})), reply)
-    error = await agents.failure(flow(agent(tools=tools("add"))))
-    assert (error["type"], error["step"]["id"]) == (kind, "think")
-    assert agents.model.turns("think") == [0, 1]
+    for reply, kind in BAD_ENDS:
+        agents.model.plays(kind, calls(("add", {"a": 1})), reply)
+        error = await agents.failure(flow(agent(kind, tools=tools("add"))))
+        assert (error["type"], error["step"]["id"]) == (kind, kind)
+        assert agents.model.turns(kind) == [0, 1]
 
 
 async def test_tools_of_a_refused_answer_are_not_called(agents: AgentBench) -> None:
@@ -183,25 +182,24 @@ async def test_tools_of_a_refused_answer_are_not_called(agents: AgentBench) -> N
     assert agents.calls() == []
 
 
-@pytest.mark.parametrize(
-    "hiccup",
-    [
-        Reply.rate_limited(0.1),
-        Reply.overloaded(),
-        Reply.broken_stream("I was about to"),
-        Reply.malformed(),
-        Reply.failure(503, "later"),
-    ],
-    ids=["429", "529", "mid-stream", "malformed", "503"],
-)
+HICCUPS = {
+    "rate_limited": Reply.rate_limited(0.1),
+    "overloaded": Reply.overloaded(),
+    "mid_stream": Reply.broken_stream("I was about to"),
+    "malformed": Reply.malformed(),
+    "unavailable": Reply.failure(503, "later"),
+}
+
+
 async def test_a_hiccup_of_the_model_is_tried_again_and_the_conversation_is_as_if_it_had_not_been(
-    agents: AgentBench, hiccup: Reply
+    agents: AgentBench,
 ) -> None:
-    agents.model.plays("think", calls(("add", {"a": 1})), [hiccup, hiccup, "two"])
-    step = agent(tools=tools("add")) | {"retry": {"max_attempts": 3, "initial_interval": "10ms"}}
-    assert await agents.run(flow(step)) == {"text": "two"}
-    assert agents.model.turns("think") == [0, 1, 1, 1]
-    assert agents.calls() == ["add 1 1"]
+    retry = {"retry": {"max_attempts": 3, "initial_interval": "10ms"}}
+    for name, hiccup in HICCUPS.items():
+        agents.model.plays(name, calls(("add", {"a": 1})), [hiccup, hiccup, "two"])
+        assert await agents.run(flow(agent(name, tools=tools("add")) | retry)) == {"text": "two"}
+        assert agents.model.turns(name) == [0, 1, 1, 1]
+    assert agents.calls() == ["add 1 1"] * len(HICCUPS)
 
 
 async def test_a_model_that_says_when_to_come_back_is_not_asked_before(agents: AgentBench) -> None:
@@ -280,19 +278,10 @@ async def test_two_tools_of_one_name_are_refused_before_the_model_is_asked(agent
     assert agents.model.exchanges == []
 
 
-@pytest.mark.parametrize(
-    ("config", "words"),
-    [
-        ({"tools": [{"function": "nothing_here"}]}, "nothing_here"),
-        ({"tools": [{"flow": "no-such-flow"}]}, "no-such-flow"),
-        ({"tools": [{"mcp": "nowhere"}]}, "nowhere"),
-    ],
-)
-async def test_what_an_agent_names_and_nobody_has_fails_the_step_before_the_model_is_asked(
-    agents: AgentBench, config: dict[str, Any], words: str
-) -> None:
-    error = await agents.failure(flow(agent(**config) | {"retry": "none"}))
-    assert words in error["message"]
+async def test_what_an_agent_names_and_nobody_has_fails_the_step_before_the_model_is_asked(agents: AgentBench) -> None:
+    for kind, name in (("function", "nothing_here"), ("flow", "no-such-flow"), ("mcp", "nowhere")):
+        error = await agents.failure(flow(agent(tools=[{kind: name}]) | {"retry": "none"}))
+        assert name in error["message"]
     assert agents.model.exchanges == []
 
 
