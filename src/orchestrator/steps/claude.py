@@ -16,7 +16,7 @@ from orchestrator.spec.inputs import check_json
 from orchestrator.steps.claude_attachments import attached
 from orchestrator.steps.claude_call import as_turn, check_end, connect, resolve_model, send, text_of
 from orchestrator.steps.claude_schema import api_schema
-from orchestrator.steps.claude_spending import answer_limit, prompt_after, spent_tokens
+from orchestrator.steps.claude_spending import answer_limit, known_cost, prompt_after, spent_before, spent_tokens, tell
 from orchestrator.steps.context import StepContext
 
 Json = Any
@@ -37,12 +37,24 @@ class _Repairable(Exception):
 
 async def run(config: ClaudeConfig, context: StepContext) -> Json:
     """The object of ``output_schema`` where the step has one, else ``{"text": …}``. What it consumed is in
-    ``context.usage``, also after a failure.
+    ``context.usage``, also after a failure, with what the attempts before consumed in vain.
 
     Raises StepError ``rate_limit_exceeded``, ``temporary_service_unavailable``, ``network_error``,
     ``timeout``, ``invalid_output`` …; TerminalError ``missing_key``, ``max_tokens``, ``refusal``,
     ``budget_exceeded``, what is wrong with an attachment, and for requests the API refuses.
     """
+    before = spent_before()
+    before.pop("fallback_from", None)
+    context.usage.update(before)
+    try:
+        return await _first_answer(config, context, before)
+    except StepError:
+        tell(context)
+        raise
+
+
+async def _first_answer(config: ClaudeConfig, context: StepContext, before: dict[str, Json]) -> Json:
+    """The output that the first model gives which can."""
     sdk = await connect(context)
     opening = _opening(config, await attached(config.attachments or [], context.settings))
     failures: dict[str, StepError] = {}
@@ -51,7 +63,7 @@ async def run(config: ClaudeConfig, context: StepContext) -> Json:
         if model in failures:
             continue
         try:
-            output = await _Conversation(config, context, sdk, model, list(opening)).output()
+            output = await _Conversation(config, context, sdk, model, list(opening), before).output()
         except StepError as error:
             failures[model] = error
             if error.type not in _UNAVAILABLE and error.status != 404:
@@ -100,6 +112,8 @@ class _Conversation:
     sdk: AsyncAnthropic
     model: str
     messages: list[Json]
+    before: dict[str, Json]
+    """The usage of earlier attempts: a budget is one attempt's."""
     newest: Message | None = None
     """The answer before the request that is made next."""
 
@@ -130,6 +144,7 @@ class _Conversation:
             request = self._request()
             request["max_tokens"] = limit = await self._within_budget(request)
             self.newest = message = await send(self.sdk, request, self.context)
+            tell(self.context)
             said.append(text_of(message))
             if message.stop_reason != "pause_turn":
                 check_end(message, limit, self.config.max_tokens)
@@ -186,10 +201,9 @@ class _Conversation:
         budget, usage = self.config.budget, self.context.usage
         tokens = cost = None
         if budget is not None and budget.max_tokens is not None:
-            tokens = budget.max_tokens - spent_tokens(usage)
+            tokens = budget.max_tokens - spent_tokens(usage) + spent_tokens(self.before)
         if budget is not None and budget.max_cost is not None:
-            spent = usage.get("cost", 0.0)
-            cost = budget.max_cost - (spent if isinstance(spent, float | int) else 0.0)
+            cost = budget.max_cost - known_cost(usage) + known_cost(self.before)
         # The API counts the first prompt; what comes after it is that and what was said since.
         prompt = None if self.newest is None else prompt_after(self.newest, self._asked_since())
         return await answer_limit(self.sdk, request, self.context, tokens=tokens, cost=cost, prompt=prompt)

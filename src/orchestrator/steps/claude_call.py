@@ -18,12 +18,11 @@ from anthropic import AsyncAnthropic
 from anthropic.lib.streaming import AsyncMessageStream
 from anthropic.types import Message
 from pydantic import BaseModel, model_validator
-from temporalio import activity
 
 from orchestrator.errors import StepError, TerminalError
 from orchestrator.spec.models import resolve_alias
 from orchestrator.steps.claude_errors import SDK_ERRORS, brief, step_error
-from orchestrator.steps.claude_spending import add_usage
+from orchestrator.steps.claude_spending import add_usage, tell
 from orchestrator.steps.context import StepContext
 
 Json = Any
@@ -158,7 +157,7 @@ async def _heard(stream: AsyncMessageStream[None], request: dict[str, Json], con
                 seen += _length(event.delta)
                 if clock() - told >= _PROGRESS_EVERY:
                     told = clock()
-                    _report(request, seen)
+                    tell(context, model=request["model"], output_tokens=seen // 4)
         if begun is None or begun.stop_reason is None:
             raise StepError("network_error", "Claude's answer broke off before its end")
         _Answer.model_validate(begun.to_dict(mode="json", warnings=False))
@@ -201,8 +200,3 @@ class _Answer(BaseModel):
 def _length(delta: Any) -> int:
     """Characters in a piece of an answer, whatever it is a piece of."""
     return max(len(getattr(delta, name, None) or "") for name in ("text", "thinking", "partial_json"))
-
-
-def _report(request: dict[str, Json], seen: int) -> None:
-    if activity.in_activity():
-        activity.heartbeat({"model": request["model"], "output_tokens": seen // 4})

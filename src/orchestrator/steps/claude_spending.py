@@ -7,6 +7,7 @@ from typing import Any
 
 from anthropic import AsyncAnthropic
 from anthropic.types import Message, Usage
+from temporalio import activity
 
 from orchestrator.errors import TerminalError
 from orchestrator.steps.claude_errors import SDK_ERRORS, step_error
@@ -15,6 +16,7 @@ from orchestrator.steps.pricing import UNPRICED, Service, Tokens, cost_of, price
 
 Json = Any
 
+_SPENT = "spent"
 _UNCOUNTED = ("max_tokens", "stop_sequences", "metadata", "service_tier", "inference_geo", "speed")
 """Members of a request that the counting of its tokens does not take."""
 
@@ -45,6 +47,21 @@ def add_usage(context: StepContext, request: dict[str, Json], message: Message) 
     total["cost"] = UNPRICED if cost is None or so_far == UNPRICED else round(so_far + cost, 9)
 
 
+def spent_before() -> dict[str, Json]:
+    """The usage that earlier attempts of this activity told with ``tell``: Temporal keeps the newest heartbeat of a
+    failed or lost attempt, and nothing else of it once the next succeeds. Empty for express steps, which have none."""
+    details = activity.info().heartbeat_details if activity.in_activity() else ()
+    told = details[-1] if details else None
+    spent = told.get(_SPENT) if isinstance(told, dict) else None
+    return dict(spent) if isinstance(spent, dict) else {}
+
+
+def tell(context: StepContext, **progress: Json) -> None:
+    """Tell Temporal how far the attempt is and what it has consumed so far."""
+    if activity.in_activity():
+        activity.heartbeat({_SPENT: dict(context.usage)} | progress)
+
+
 def spent_tokens(usage: dict[str, Json]) -> int:
     """All tokens of a usage, in and out."""
     names = ("input_tokens", "output_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
@@ -60,6 +77,12 @@ def prompt_after(message: Message, more: list[Json]) -> int | None:
     # A token is at least one byte.
     added = len(json.dumps(more, ensure_ascii=False).encode()) if more else 0
     return tokens.prompt + tokens.output + added
+
+
+def known_cost(usage: dict[str, Json]) -> float:
+    """The dollars of a usage; 0 where they are not known."""
+    cost = usage.get("cost", 0.0)
+    return float(cost) if isinstance(cost, float | int) else 0.0
 
 
 async def answer_limit(
