@@ -102,6 +102,7 @@ async def test_progress_goes_out_as_heartbeat_details(
     beats: list[Any] = []
     environment.on_heartbeat = lambda *details: beats.extend(details)
     assert await environment.run(ask) == {"text": "x" * 80}
+    assert beats.pop()["spent"]["calls"] == 1, "once the answer is whole, what it consumed"
     assert {beat["model"] for beat in beats} == {"claude-sonnet-5-5"}
     counted = [beat["output_tokens"] for beat in beats]
     assert counted == sorted(counted)
