@@ -248,3 +248,66 @@ async def test_a_cancelled_model_call_is_asked_again_by_a_retried_run(agents: Ag
     assert await again.result(30) == {"text": "in time"}
     assert agents.model.turns("think") == [0, 1, 1]
     assert agents.calls() == ["add 1 1"]
+
+
+async def test_what_was_approved_is_not_asked_again_and_what_was_not_is(agents: AgentBench, client: Client) -> None:
+    agents.model.plays("think", calls(("hold", {"name": "a"}), ("add", {"a": 1})), "done")
+    text = flow(agent(tools=tools("hold", "add"), approve=["*"], approval={"assignee": "ops"}))
+    await admission.publish_text(agents.bench.store, Project(), text)
+    run = await client.start("agents")
+    handle = agents.bench.temporal.get_workflow_handle(run.id)
+    first, second = await agents.tasks(handle, 2)
+    await client.decide(first["task_id"], "approve")
+    await agents.until_called("start a")
+    await run.cancel()
+    with pytest.raises(Exception, match="cancel"):
+        await run.result(30)
+    assert (await agents.bench.store.tasks.get(second["task_id"])).status == "cancelled"
+    HOLDS["a"].set()
+    again = await client.retry(run.id)
+    handle = agents.bench.temporal.get_workflow_handle(again.id)
+    [wait] = await agents.tasks(handle, 1)
+    assert wait["path"].endswith("approve-1")
+    await client.decide(wait["task_id"], "approve")
+    assert await again.result(30) == {"text": "done"}
+    assert agents.model.turns("think") == [0, 1]
+    assert agents.calls().count("add 1 1") == 1
+
+
+async def test_an_agent_that_another_version_describes_otherwise_begins_anew(
+    agents: AgentBench, client: Client
+) -> None:
+    agents.model.plays("think", calls(("add", {"a": 1})), Reply.refusal())
+    agents.model.plays("better", calls(("add", {"a": 2})), "done")
+    run = await failed(agents, client, flow(agent(tools=tools("add")), version="1"))
+    better = flow(agent(system="better", tools=tools("add")), version="2")
+    await admission.publish_text(agents.bench.store, Project(), better)
+    again = await client.restart(run.id)
+    assert await again.result(30) == {"text": "done"}
+    assert agents.model.turns("better") == [0, 1]
+    assert agents.calls() == ["add 1 1", "add 2 1"]
+
+
+async def test_a_run_that_has_the_id_of_one_that_failed_begins_anew(agents: AgentBench, client: Client) -> None:
+    agents.model.plays("think", [calls(("add", {"a": 1})), calls(("add", {"a": 2}))], [Reply.refusal(), "done"])
+    await admission.publish_text(agents.bench.store, Project(), flow(agent(tools=tools("add"))))
+    first = await client.start("agents", idempotency_key="order-1")
+    with pytest.raises(RunFailed):
+        await first.result(30)
+    second = await client.start("agents", idempotency_key="order-1")
+    assert second.id == first.id
+    assert await second.result(30) == {"text": "done"}
+    assert agents.model.turns("think") == [0, 1, 0, 1]
+    assert agents.calls() == ["add 1 1", "add 2 1"]
+
+
+async def test_an_agent_that_fails_in_a_try_that_is_tried_again_begins_anew(agents: AgentBench) -> None:
+    held = [calls(("hold", {"name": "a"})), calls(("hold", {"name": "a"}))]
+    agents.model.plays("think", held, [Reply.refusal(), "done"])
+    HOLDS["a"].set()
+    retry = {"max_attempts": 2, "initial_interval": "10ms", "on": ["*"]}
+    again = {"id": "again", "type": "try", "config": {"steps": [agent(tools=tools("hold"))], "retry": retry}}
+    assert await agents.run(flow(again)) == {"text": "done"}
+    assert agents.model.turns("think") == [0, 1, 0, 1]
+    keys = [line.split()[2] for line in agents.calls() if line.startswith("start a")]
+    assert len(set(keys)) == 2, "another conversation's call is another call"
