@@ -384,10 +384,9 @@ async def test_a_temporal_that_is_gone_is_told_and_the_flows_are_still_listed(
             process.kill()
             process.wait()
             assert "add_up" in {tool.name for tool in (await client.list_tools()).tools}
-            calls = client.call_tool("list_runs", {}), client.call_tool("add_up", {"a": 1})
-            for result in await asyncio.gather(*calls):
-                assert result.is_error
-                assert told(result).startswith("unavailable: ")
+            result = await client.call_tool("list_runs", {})
+            assert result.is_error
+            assert told(result).startswith("unavailable: ")
 
 
 async def test_claudes_tool_runner_can_use_a_flow(door: Door) -> None:
