@@ -17,6 +17,8 @@ from orchestrator.spec.definition import Json
 from orchestrator.store.database import Store
 from orchestrator.store.transcripts import OPENING, Entry, TranscriptInfo, TranscriptKey
 
+_BATCH = 100
+
 
 @dataclass(frozen=True, slots=True)
 class TranscriptSummary:
@@ -104,11 +106,15 @@ async def forget_old(store: Store, temporal: temporalio.client.Client) -> int:
     them; how many runs those were. Raises Unavailable."""
     with temporal_errors(temporal):
         retention = await retention_of(temporal)
-    idle = await store.transcripts.idle_since(datetime.now(UTC) - timedelta(seconds=retention))
-    forgotten = [root for root in idle if not await _is_known(temporal, root)]
-    if forgotten:
-        await store.transcripts.delete(forgotten)
-    return len(forgotten)
+    before = datetime.now(UTC) - timedelta(seconds=retention)
+    known = deleted = 0
+    while idle := await store.transcripts.idle_since(before, limit=_BATCH, skip=known):
+        forgotten = [root for root in idle if not await _is_known(temporal, root)]
+        if forgotten:
+            await store.transcripts.delete(forgotten)
+        known += len(idle) - len(forgotten)
+        deleted += len(forgotten)
+    return deleted
 
 
 async def _is_known(temporal: temporalio.client.Client, root: str) -> bool:

@@ -19,6 +19,7 @@ from orchestrator.security.secrets import Secrets
 from orchestrator.spec.acts.agent import AgentConfig, AgentTraits
 from orchestrator.spec.definition import Json
 from orchestrator.steps.agent_messages import correction_of, request_of, results_of, system_of, text_block
+from orchestrator.steps.agent_names import original_members
 from orchestrator.steps.agent_store import asked, kept, store_of
 from orchestrator.steps.agent_tools import Functions, Toolset, collect
 from orchestrator.steps.claude_call import as_turn, check_end, connect, resolve_model, send
@@ -105,6 +106,7 @@ def _opening(
         "system": system_of(traits.system, schema),
         "goal": config.goal,
         "tools": tools.definitions,
+        "renamed": tools.renamed,
         "schema": schema,
         "max_tokens": traits.max_tokens,
         "effort": traits.effort,
@@ -144,7 +146,7 @@ async def take_turn(told: dict[str, Json], context: StepContext) -> dict[str, Js
     answer = entries.get(answer_of(turn))
     if answer is not None:
         context.usage.update(answer.about["usage"])
-        return _outcome(answer, opening["schema"])
+        return _outcome(answer, opening)
     so_far = [entry for position, entry in sorted(entries.items()) if position < before_turn(turn)]
     message = _message(told, entries[answer_of(turn - 1)] if turn else None, opening)
     if message is not None:
@@ -152,7 +154,7 @@ async def take_turn(told: dict[str, Json], context: StepContext) -> dict[str, Js
         await kept(lambda: transcripts.rewrite(key, said))
         so_far.append(said)
     asking = _Asking(turn, request_of(opening, so_far), told["left"], context, transcripts, key)
-    return _outcome(await asking.answer(), opening["schema"])
+    return _outcome(await asking.answer(), opening)
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,15 +259,24 @@ def _add(usage: dict[str, Json], more: dict[str, Json]) -> None:
             usage.setdefault(name, value)
 
 
-def _outcome(answer: Entry, schema: dict[str, Json] | None) -> dict[str, Json]:
+def _outcome(answer: Entry, opening: dict[str, Json]) -> dict[str, Json]:
     """What the engine has to know of an answer."""
-    calls = [{"id": call["id"], "name": call["name"], "arguments": call["input"]} for call in _calls(answer)]
+    names = opening["renamed"]
+    calls = [
+        {
+            "id": call["id"],
+            "name": call["name"],
+            "arguments": original_members(call["input"], names.get(call["name"], {})),
+        }
+        for call in _calls(answer)
+    ]
     outcome: dict[str, Json] = {"stop": "end", "calls": calls, "text": None, "value": None, "problem": None}
     if calls:
         return outcome | {"stop": "calls"}
     if answer.about["stop"] == "pause_turn":
         return outcome | {"stop": "paused"}
     text = "".join(block["text"] for block in answer.content if block.get("type") == "text")
+    schema = opening["schema"]
     if schema is None:
         return outcome | {"text": text}
     try:

@@ -29,7 +29,7 @@ def system_of(written: str | None, schema: dict[str, Json] | None) -> str:
     """The whole system prompt: the author's words, the schema where the API cannot hold the answer to it, and what
     tools' results are."""
     told = told_schema(schema) if schema is not None and api_schema(schema) is None else None
-    return "\n\n".join(part for part in (written, told, DATA_NOT_ORDERS) if part)
+    return _sendable("\n\n".join(part for part in (written, told, DATA_NOT_ORDERS) if part))
 
 
 def request_of(opening: dict[str, Json], entries: list[Entry]) -> dict[str, Json]:
@@ -87,7 +87,12 @@ def _mark(messages: list[Json], cache: dict[str, str]) -> None:
 
 def text_block(text: str) -> Block:
     """Text as a block."""
-    return {"type": "text", "text": text}
+    return {"type": "text", "text": _sendable(text)}
+
+
+def _sendable(text: str) -> str:
+    """Half of a character, which JSON can hold and a request cannot, becomes a question mark."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def correction_of(problem: str) -> list[Block]:

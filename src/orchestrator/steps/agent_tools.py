@@ -4,9 +4,7 @@ as targets for the engine. In a stable order, bounded, each name once."""
 from __future__ import annotations
 
 import difflib
-import hashlib
 import json
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -19,6 +17,7 @@ from orchestrator.spec.acts.agent import AgentTool
 from orchestrator.spec.definition import Json
 from orchestrator.spec.inputs import references
 from orchestrator.spec.source import read_source
+from orchestrator.steps.agent_names import fit_members, misfits, tool_name
 from orchestrator.steps.agent_store import store_of, unavailable
 from orchestrator.steps.context import StepContext
 from orchestrator.steps.declared_agent import declared_agent
@@ -30,12 +29,10 @@ MOST_TOOLS = 300
 LONGEST_DESCRIPTION = 4_000
 """Characters."""
 LARGEST_SCHEMA = 64_000
-"""Bytes of JSON."""
+"""Bytes of JSON, the description included."""
 LARGEST_LIST = 1_000_000
 """Bytes of JSON that all definitions may have together: every turn sends them."""
 DEEPEST_SCHEMA = 40
-_LONGEST_NAME = 64
-_NOT_IN_NAMES = re.compile(r"[^a-zA-Z0-9_-]")
 _AT_THE_TOP = ("anyOf", "oneOf", "allOf", "$ref")
 """What the API does not take at the top of a tool's schema."""
 
@@ -57,7 +54,7 @@ class Offered:
     def definition(self) -> dict[str, Json]:
         """As the API takes it."""
         described = {"description": self.description} if self.description else {}
-        return {"name": self.name, **described, "input_schema": self.schema}
+        return {"name": self.name, **described, "input_schema": fit_members(self.schema)[0]}
 
 
 @dataclass(slots=True)
@@ -76,6 +73,12 @@ class Toolset:
     def targets(self) -> dict[str, Json]:
         """For the engine."""
         return {name: tool.target for name, tool in self.tools.items()}
+
+    @property
+    def renamed(self) -> dict[str, dict[str, str]]:
+        """By tool, the members of its arguments that the model knows under another name."""
+        names = {name: fit_members(tool.schema)[1] for name, tool in self.tools.items()}
+        return {name: renamed for name, renamed in names.items() if renamed}
 
     def add(self, tool: Offered) -> None:
         """Take a tool in. One that the model cannot be given is left out, and said: a server that offers a bad one
@@ -105,7 +108,7 @@ class Toolset:
             raise TerminalError(
                 "too_many_tools", f"the agent has {len(self.tools)} tools; at most {MOST_TOOLS} are possible: {hint}"
             )
-        size = len(json.dumps(self.definitions, ensure_ascii=False).encode("utf-8", "surrogatepass"))
+        size = len(json.dumps(self.definitions, ensure_ascii=False).encode())
         if size > LARGEST_LIST:
             raise TerminalError(
                 "too_many_tools",
@@ -145,7 +148,7 @@ async def _of_server(server: str, allow: list[str] | None, context: StepContext)
     # By name: the order of the definitions must not change between two runs for the sake of prompt caching.
     return [
         Offered(
-            fitting(f"{server}__{name}"),
+            tool_name(f"{server}__{name}"),
             f"tool '{name}' of mcp.{server}",
             tool.description or "",
             tool.input_schema,
@@ -167,7 +170,7 @@ def _of_function(handler: str, description: str | None, functions: Functions) ->
     tool = function_tool(function)
     target: dict[str, Json] = {"type": "function", "handler": handler, "style": tool.style, "order": list(tool.order)}
     said = description or tool.description
-    return Offered(fitting(handler), f"function '{handler}'", said, tool.schema, target)
+    return Offered(tool_name(handler), f"function '{handler}'", said, tool.schema, target)
 
 
 async def _of_flow(flow: str, description: str | None, context: StepContext) -> Offered:
@@ -180,7 +183,7 @@ async def _of_flow(flow: str, description: str | None, context: StepContext) -> 
     if not found.enabled:
         raise TerminalError("refused", f"the agent has the flow '{flow}' as a tool, which is disabled; enable it")
     said = description or _written_description(found.text, flow) or found.definition.name or ""
-    return Offered(fitting(flow), f"flow '{flow}'", said, found.definition.inputs, {"type": "flow", "flow": flow})
+    return Offered(tool_name(flow), f"flow '{flow}'", said, found.definition.inputs, {"type": "flow", "flow": flow})
 
 
 def _written_description(text: str, flow: str) -> str:
@@ -203,15 +206,7 @@ def _of_agent(name: str, description: str | None, context: StepContext) -> Offer
         "required": ["goal"],
         "additionalProperties": False,
     }
-    return Offered(fitting(name), f"agent '{name}'", said, schema, {"type": "agent", "agent": name})
-
-
-def fitting(name: str) -> str:
-    """The name as the API takes it: letters, digits, ``_`` and ``-``, at most 64; a shortened one ends in a hash."""
-    plain = _NOT_IN_NAMES.sub("_", name)
-    if len(plain) <= _LONGEST_NAME:
-        return plain
-    return f"{plain[: _LONGEST_NAME - 9]}_{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+    return Offered(tool_name(name), f"agent '{name}'", said, schema, {"type": "agent", "agent": name})
 
 
 def _problem(tool: Offered) -> str | None:
@@ -224,14 +219,20 @@ def _problem(tool: Offered) -> str | None:
         return "its schema is no object"
     if _depth(schema) > DEEPEST_SCHEMA:
         return f"its schema is nested more than {DEEPEST_SCHEMA} levels deep"
-    size = len(json.dumps(schema, ensure_ascii=False).encode("utf-8", "surrogatepass"))
+    try:
+        size = len(json.dumps([tool.description, schema], ensure_ascii=False).encode())
+    except UnicodeEncodeError:
+        return "its description or schema holds half of a character (a lone surrogate)"
     if size > LARGEST_SCHEMA:
-        return f"its schema has {size:,} bytes; at most {LARGEST_SCHEMA:,} are possible"
+        return f"its schema has {size:,} bytes of JSON; at most {LARGEST_SCHEMA:,} are possible"
     if schema.get("type") != "object":
         return "its schema does not say `type: object`"
     combined = [key for key in _AT_THE_TOP if key in schema]
     if combined:
         return f"its schema has `{combined[0]}` at the top, which the Claude API does not take"
+    unfit = misfits(schema)
+    if unfit:
+        return f"the Claude API takes no argument named {unfit[0][:100]!r}, and what is left of it is another's name"
     return _invalid(schema)
 
 

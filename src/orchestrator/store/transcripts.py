@@ -153,11 +153,13 @@ class Transcripts:
         found = [_info(path, generation, members) for (path, generation), members in grouped.items()]
         return sorted(found, key=lambda info: info.started_at)
 
-    async def idle_since(self, before: datetime, limit: int = 1000) -> list[str]:
-        """The first runs of chains in whose conversations nothing was written since ``before``, the oldest first."""
+    async def idle_since(self, before: datetime, *, limit: int = 1000, skip: int = 0) -> list[str]:
+        """The first runs of chains in whose conversations nothing was written since ``before``, the oldest first;
+        ``skip`` leaves out as many of them."""
         table = tables.transcripts
         newest = func.max(table.c.created_at)
-        query = select(table.c.root).group_by(table.c.root).having(newest < before).order_by(newest).limit(limit)
+        chains = select(table.c.root).group_by(table.c.root).having(newest < before)
+        query = chains.order_by(newest, table.c.root).limit(limit).offset(skip)
         async with self._database.reading() as connection:
             return list((await connection.execute(query)).scalars())
 

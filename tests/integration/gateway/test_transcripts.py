@@ -136,6 +136,19 @@ async def test_a_run_that_goes_on_from_another_shows_the_conversations_of_both(
     assert len(first.messages) == 4
 
 
+async def test_an_agent_that_try_runs_again_begins_a_new_conversation(manned: Door, claude: ClaudeStandIn) -> None:
+    await manned.publish(
+        "id: again\nsteps:\n  - type: try\n    config:\n      retry: {max_attempts: 2, initial_interval: 10ms, on: ['*']}\n"
+        "      steps: [{id: ask, type: agent, retry: none, config: {goal: Go., model: claude-haiku-5-5}}]"
+    )
+    claude.add(Reply.paused("First thought."), Reply.refusal(), "Second thought.")
+    run = await manned.client.start("again")
+    assert await run.result(30) == {"text": "Second thought."}
+    assert [len(request.body["messages"]) for request in claude.requests] == [1, 2, 1]
+    [listed] = await run.transcripts()
+    assert listed.turns == 1
+
+
 async def test_a_conversation_is_kept_as_long_as_temporal_knows_a_run_of_its_chain(idle: Door) -> None:
     await idle.publish("id: plain\nsteps: [{id: a, type: wait, config: {duration: 1h}}]")
     known = await idle.client.start("plain", run_id="it's-known")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 import sys
 from collections.abc import AsyncIterator, Callable
@@ -283,6 +284,34 @@ async def test_names_of_tools_fit_the_api_and_stay_apart(agent: Agent, claude: C
     claude.add("done")
     await agent.turn()
     assert claude.refused == []
+
+
+async def test_arguments_named_in_any_script_reach_their_tool_under_their_own_names(
+    agent: Agent, claude: ClaudeStandIn, store: Store
+) -> None:
+    inputs = "{고객: {type: object, properties: {이름: {type: string}}}, plan: string}"
+    text = f"id: survey\ninputs: {inputs}\nsteps: [{{type: set, config: {{}}}}]"
+    await admission.publish_text(store, Project(), text)
+    agent.server(tool("list", properties={"filter[id]": {"type": "string"}}, required=["filter[id]"]))
+    await agent.open(tools=[{"flow": "survey"}, {"mcp": "s"}])
+    claude.add(Reply.paused("Let me see."))
+    await agent.turn()
+    survey, listing = (one["input_schema"] for one in claude.requests[0].body["tools"])
+    for schema in (survey, listing):
+        assert all(re.fullmatch("[a-zA-Z0-9_.-]{1,64}", name) for name in schema["properties"])
+        assert set(schema["required"]) <= set(schema["properties"])
+    [korean] = [name for name, member in survey["properties"].items() if member.get("title") == "고객"]
+    claude.add(Reply.tool_uses([("survey", {korean: {"이름": "김"}, "plan": "x"}), ("s__list", {"filter_id_": "7"})]))
+    first, second = (await agent.turn(1, []))["calls"]
+    assert first["arguments"] == {"고객": {"이름": "김"}, "plan": "x"}
+    assert second["arguments"] == {"filter[id]": "7"}
+
+
+async def test_half_a_character_in_a_result_does_not_end_the_conversation(agent: Agent, claude: ClaudeStandIn) -> None:
+    await agent.open(tools=[{"function": "look_up"}])
+    claude.add(Reply.tool_use("look_up", {}, id="a"), "done")
+    await agent.turn()
+    assert (await agent.turn(1, [{"id": "a", "error": False, "content": "half \ud83d, \x00"}]))["text"] == "done"
 
 
 async def test_a_hostile_description_stays_inside_its_tool(agent: Agent, claude: ClaudeStandIn) -> None:
