@@ -34,6 +34,8 @@ def step_error(error: Exception, model: str = "") -> StepError:
     one that was asked, for the advice in a message."""
     if isinstance(error, anthropic.APIStatusError):
         return _status_error(error, model)
+    if isinstance(error.__cause__, httpx2.ConnectTimeout):
+        return StepError("network_error", "the Claude API cannot be reached: nobody took the connection in time")
     if isinstance(error, anthropic.APITimeoutError | httpx2.TimeoutException):
         return StepError("timeout", "nothing was heard from Claude for longer than ORCHESTRATOR_CLAUDE_SILENCE allows")
     if isinstance(error, httpx2.HTTPError):
