@@ -20,7 +20,7 @@ def booking(**config: Json) -> str:
 async def test_a_person_answers_the_form_that_the_server_sent(agents: AgentBench) -> None:
     agents.project(mcp={"box": bare()})
     handle = await agents.start(booking(elicit={"assignee": "kim"}))
-    wait = await agents.task(handle)
+    wait = await agents.task(handle, "answer-")
     row = await agents.bench.store.tasks.get(wait["task_id"])
     assert (row.assignee, row.instructions) == ("kim", "How many seats?")
     given = {"task": wait["task_id"], "decision": "answer", "data": {"seats": 3}}
@@ -31,7 +31,7 @@ async def test_a_person_answers_the_form_that_the_server_sent(agents: AgentBench
 async def test_a_question_that_is_declined_is_told_to_the_server(agents: AgentBench) -> None:
     agents.project(mcp={"box": bare()})
     handle = await agents.start(booking(elicit={"group": "sales"}))
-    wait = await agents.task(handle)
+    wait = await agents.task(handle, "answer-")
     await handle.execute_update(wait["step"], {"task": wait["task_id"], "decision": "reject"})
     assert await agents.result(handle) == "Parasite: decline"
 
@@ -48,7 +48,7 @@ async def test_a_tool_of_an_agent_asks_too(agents: AgentBench) -> None:
     agents.model.plays("think", calls(("box__book", {"film": "Oldboy"})), "booked")
     used = {"tools": [{"mcp": "box", "allow": ["book"]}], "approval": {"assignee": "kim"}}
     handle = await agents.start(flow(agent(**used)))
-    wait = await agents.task(handle)
+    wait = await agents.task(handle, "answer-")
     given = {"task": wait["task_id"], "decision": "answer", "data": {"seats": 2}}
     await handle.execute_update(wait["step"], given)
     assert await agents.result(handle) == {"text": "booked"}

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 from starlette.responses import PlainTextResponse, Response
+from temporalio.testing import ActivityEnvironment
 from tests.integration.steps.mcp_lab import COMMAND, SERVER, Call, HttpServer, bare, runs
 
 from orchestrator.spec.acts.mcp import McpConfig, McpServer
@@ -201,6 +202,15 @@ async def test_cancelling_the_attempt_cancels_the_call_alone(either: Call) -> No
     with pytest.raises(asyncio.CancelledError):
         await attempt
     assert (await either("pid"))["text"] == first
+
+
+async def test_progress_becomes_heartbeat_details(either: Call) -> None:
+    seen: list[Any] = []
+    environment = ActivityEnvironment()
+    environment.on_heartbeat = lambda *details: seen.append(details[0])
+    result = await environment.run(either, "steps", {"count": 3})
+    assert result["text"] == "done"
+    assert {"progress": 3.0, "total": 3.0, "message": "step 3"} in seen
 
 
 async def test_an_idle_connection_is_closed_and_opened_again(call: Call) -> None:
