@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from dataclasses import dataclass
@@ -48,7 +49,7 @@ async def run(config: ClaudeConfig, context: StepContext) -> Json:
     context.usage.update(before)
     try:
         return await _first_answer(config, context, before)
-    except StepError:
+    except (StepError, asyncio.CancelledError):
         tell(context)
         raise
 

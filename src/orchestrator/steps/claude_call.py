@@ -162,7 +162,7 @@ async def _heard(stream: AsyncMessageStream[None], request: dict[str, Json], con
             raise StepError("network_error", "Claude's answer broke off before its end")
         _Answer.model_validate(begun.to_dict(mode="json", warnings=False))
         return begun
-    except (StepError, anthropic.AnthropicError, httpx2.HTTPError, *_BROKEN) as error:
+    except (StepError, asyncio.CancelledError, anthropic.AnthropicError, httpx2.HTTPError, *_BROKEN) as error:
         if begun is not None:
             # What was read and written until then is paid for.
             add_usage(context, request, begun)

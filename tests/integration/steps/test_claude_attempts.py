@@ -37,6 +37,15 @@ async def test_what_failed_attempts_consumed_is_part_of_the_steps_usage(bench: B
     assert result["usage"]["cost"] == pytest.approx(0.01, abs=0.0001)
 
 
+async def test_what_an_attempt_consumed_that_ran_out_of_time_is_counted_too(
+    bench: Bench, claude: ClaudeStandIn
+) -> None:
+    claude.add(Reply.silent("half").with_usage(**SAID), "done")
+    result = await bench.run("claude", {"prompt": "Hi"}, retry=RETRY, attempts=10, attempt_timeout=0.5)
+    assert (result["output"], result["attempts"]) == ({"text": "done"}, 2)
+    assert (result["usage"]["calls"], result["usage"]["input_tokens"]) == (2, 1001)
+
+
 async def test_a_step_that_fails_for_good_says_what_all_its_attempts_consumed(
     bench: Bench, claude: ClaudeStandIn
 ) -> None:
