@@ -10,6 +10,8 @@ from typing import Any
 from temporalio.client import WorkflowHandle
 from tests.engine.harness import Workbench
 
+from orchestrator.testing import Reply, Request, When
+
 Handle = WorkflowHandle[Any, Any]
 Act = Callable[[Workbench, Handle], Awaitable[None]]
 
@@ -40,6 +42,50 @@ async def pause_and_resume(bench: Workbench, handle: Handle) -> None:
     await handle.signal("orchestrator.pause", {"stop_clock": True, "by": "ada"})
     await asyncio.sleep(2.5)
     await handle.signal("orchestrator.resume", {})
+
+
+async def edit_call(bench: Workbench, handle: Handle) -> None:
+    await bench.waiting(handle, "approve-0")
+    await handle.signal("approve-0", {"decision": "edit", "data": {"arguments": {"text": "cake"}}})
+
+
+TURNS = {
+    "You lead.": [
+        Reply.tool_uses([("echo", {"value": 1}), ("slow", {"seconds": 0.1}), ("no_such_tool", {})]),
+        Reply.tool_uses([("fail_with", {"text": "pie"}), ("helper", {"goal": "help"})]),
+        Reply.json({"done": "perhaps"}),
+        Reply.json({"done": True}),
+    ],
+    "You help.": [Reply.tool_use("echo", {"value": "helped"}), Reply.text("That is all.")],
+}
+"""What the model says, by the beginning of its system prompt and turn."""
+
+
+def said(request: Request) -> Reply | None:
+    """The turn's answer of whoever is asked."""
+    turns = next((turns for who, turns in TURNS.items() if request.system.startswith(who)), None)
+    return turns[request.turn] if turns is not None else None
+
+
+SCRIPT = [When(lambda request: True, said)]
+
+TEAM = """
+agents:
+  helper: {system: You help., description: Helps., tools: [{function: echo}]}
+steps:
+  - id: team
+    type: agent
+    config:
+      system: You lead.
+      goal: Get it done.
+      tools: [{function: echo}, {function: slow}, {function: fail_with}, {agent: helper}]
+      approve: [fail_with]
+      approval: {group: desk, deadline: 24h}
+      limits: {turns: 9, cost: 1, time: 48h}
+    output_schema: {type: object, required: [done], properties: {done: {type: boolean}}}
+  - {id: after, type: function, config: {handler: echo, args: ["{{ steps.team.output.done }}"]}}
+"""
+"""Tools side by side, one that does not exist, one that is approved and fails, an agent, and an answer corrected."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -327,4 +373,6 @@ steps:
 """,
         retried=True,
     ),
+    "agent": Kept(f"id: agent\n{TEAM}", edit_call),
+    "agent-continued": Kept(f"id: agent-continued\n{TEAM}", edit_call, {"continue_after": 30}),
 }

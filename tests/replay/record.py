@@ -14,10 +14,11 @@ from temporalio.client import Client, WorkflowFailureError, WorkflowHistory
 from tests.conftest import start_temporal, stop
 from tests.engine.harness import Workbench, open_workbench
 from tests.replay.commands import replay
-from tests.replay.flows import KEPT, Handle, Kept
+from tests.replay.flows import KEPT, SCRIPT, Handle, Kept
 
 from orchestrator import admission
 from orchestrator.client import Client as FlowClient
+from orchestrator.testing import ClaudeStandIn
 
 FOLDER = Path(__file__).parent / "histories"
 _WHO = r'("identity": |"name": )"\d+@[^"]*"'
@@ -82,10 +83,14 @@ async def main(address: str) -> None:
     """Record what is missing."""
     FOLDER.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
-        async with open_workbench(await Client.connect(address), Path(folder)) as bench:
-            for name, kept in KEPT.items():
-                if not (FOLDER / f"{name}.json").exists():
-                    await record(bench, name, kept)
+        async with ClaudeStandIn(SCRIPT) as claude:
+            temporal = await Client.connect(address)
+            async with open_workbench(
+                temporal, Path(folder), anthropic_api_key="any", anthropic_base_url=claude.base_url
+            ) as bench:
+                for name, kept in KEPT.items():
+                    if not (FOLDER / f"{name}.json").exists():
+                        await record(bench, name, kept)
 
 
 if __name__ == "__main__":

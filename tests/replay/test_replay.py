@@ -86,6 +86,10 @@ def change_start_value(definition: dict[str, Any]) -> None:
     definition["vars"] = {"n": 7}
 
 
+def change_goal(definition: dict[str, Any]) -> None:
+    definition["steps"][0]["config"]["goal"] = "Get something else done."
+
+
 CHANGES: list[tuple[str, Change]] = [
     ("two-echoes-and-a-wait", swap_steps),
     ("two-echoes-and-a-wait", change_input),
@@ -95,6 +99,7 @@ CHANGES: list[tuple[str, Change]] = [
     ("saga-cancelled", change_compensation),
     ("sub-flows", change_child_input),
     ("continued", change_start_value),
+    ("agent", change_goal),
 ]
 
 
