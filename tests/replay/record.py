@@ -22,7 +22,8 @@ from orchestrator.testing import ClaudeStandIn
 
 FOLDER = Path(__file__).parent / "histories"
 _WHO = r'("identity": |"name": )"\d+@[^"]*"'
-"""Who ran it is of no use to a replay."""
+_TRACE = r'("stackTrace": )"(?:[^"\\]|\\.)*"'
+"""Who ran it, and in which folders, is of no use to a replay."""
 
 
 async def record(bench: Workbench, name: str, kept: Kept) -> None:
@@ -49,7 +50,7 @@ async def _keep(bench: Workbench, name: str, handle: Handle) -> None:
     """Every execution of a run as a file of its own, then those of its sub-flows."""
     for number, history in enumerate(await _chain(bench, handle), start=1):
         _, local = await replay(history)
-        data = json.loads(re.sub(_WHO, r'\1"worker"', history.to_json()))
+        data = json.loads(re.sub(_TRACE, r'\1""', re.sub(_WHO, r'\1"worker"', history.to_json())))
         suffix = f"-{number}" if number > 1 else ""
         text = json.dumps({"id": handle.id, "local": local, **data}, ensure_ascii=False, indent=1)
         (FOLDER / f"{name}{suffix}.json").write_text(f"{text}\n", encoding="utf-8")
