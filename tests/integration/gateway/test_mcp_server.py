@@ -156,6 +156,20 @@ async def test_arguments_that_miss_the_schema_start_nothing_and_say_why(door: Do
     assert await is_never_started(door, key)
 
 
+async def test_thousands_of_wrong_names_cost_no_more_than_a_few(idle: Door) -> None:
+    await idle.publish(ADD)
+    many = {f"{'long' * 50}{number}": number for number in range(4000)}
+    async with connected(idle) as client:
+        for tool in ("add_up", "show_flow"):
+            result = await client.call_tool(tool, many)
+            assert result.is_error
+            assert 10 < told(result).count(" it (") <= 20
+            assert len(told(result)) < 10_000
+        with pytest.raises(MCPError) as unknown:
+            await client.call_tool("x" * 900_000, {})
+        assert len(unknown.value.message) < 300
+
+
 async def test_a_run_that_fails_is_an_error_with_its_type_message_and_run(door: Door) -> None:
     await door.publish(BREAK)
     async with connected(door) as client:

@@ -19,7 +19,17 @@ from orchestrator.errors import FieldProblem, InputsInvalid, OrchestratorError
 from orchestrator.gateway.mcp import flow_tools, run_tools, task_tools
 from orchestrator.gateway.mcp.exposed import FlowTool, FlowTools
 from orchestrator.gateway.mcp.outcome import FailedRun, RunAnswer, outcome
-from orchestrator.gateway.mcp.tool import ArgumentsInvalid, BuiltIn, Call, Json, answered, refused, schema_of
+from orchestrator.gateway.mcp.tool import (
+    LONGEST_NAME,
+    MOST_PROBLEMS,
+    ArgumentsInvalid,
+    BuiltIn,
+    Call,
+    Json,
+    answered,
+    refused,
+    schema_of,
+)
 from orchestrator.settings import Settings
 from orchestrator.spec.findings import suggestion
 from orchestrator.spec.inputs import check_inputs
@@ -103,9 +113,10 @@ class Catalogue:
         flows = await self._flows.all()
         if name in flows:
             return flows[name]
-        near = difflib.get_close_matches(name, [*self._built_in, *flows], 3)
+        shown = name[:LONGEST_NAME]
+        near = difflib.get_close_matches(shown, [*self._built_in, *flows], 3)
         hint = f"did you mean {', '.join(near)}?" if near else "tools/list shows what there is"
-        raise MCPError(INVALID_PARAMS, f"there is no tool '{name[:200]}'; {hint}")
+        raise MCPError(INVALID_PARAMS, f"there is no tool '{shown}'; {hint}")
 
     async def _start(self, tool: FlowTool, inputs: Mapping[str, Json], call: Call) -> RunAnswer:
         """Start a run of a flow and wait as long as the flow says."""
@@ -164,7 +175,7 @@ def _check_names(tool: FlowTool, inputs: Mapping[str, Json]) -> None:
     unknown = [name for name in inputs if name not in declared]
     if not unknown or tool.inputs.get("additionalProperties") is not False:
         return
-    found = [_unknown(name, declared) for name in unknown]
+    found = [_unknown(name[:LONGEST_NAME], declared) for name in unknown[:MOST_PROBLEMS]]
     try:
         check_inputs(tool.flow, dict(tool.inputs), dict(inputs))
     except InputsInvalid as error:

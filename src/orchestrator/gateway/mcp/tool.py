@@ -16,6 +16,10 @@ from orchestrator.spec.findings import suggestion
 
 Json = Any
 
+MOST_PROBLEMS = 20
+LONGEST_NAME = 100
+"""Characters. With the other it bounds what looking for similar names costs, and what an answer repeats."""
+
 
 def _plain(value: str) -> str:
     if "\x00" in value:
@@ -86,7 +90,8 @@ class BuiltIn:
         try:
             return self.arguments.model_validate(given)
         except ValidationError as error:
-            problems = "; ".join(_problem(one, self.arguments) for one in error.errors(include_url=False))
+            found = error.errors(include_url=False, include_input=False)
+            problems = "; ".join(_problem(one, self.arguments) for one in found[:MOST_PROBLEMS])
             raise ArgumentsInvalid(f"the arguments of {self.name} cannot be used: {problems}") from error
 
 
@@ -118,7 +123,7 @@ def schema_of(model: type[BaseModel]) -> dict[str, Json]:
 
 
 def _problem(error: Any, model: type[Arguments]) -> str:
-    where = ".".join(str(part) for part in error["loc"]) or "(arguments)"
+    where = ".".join(str(part)[:LONGEST_NAME] for part in error["loc"]) or "(arguments)"
     if error["type"] == "missing":
         return f"{where}: is required"
     if error["type"] == "extra_forbidden":
