@@ -21,7 +21,7 @@ from pydantic import BaseModel, model_validator
 
 from orchestrator.errors import StepError, TerminalError
 from orchestrator.spec.models import resolve_alias
-from orchestrator.steps.claude_errors import SDK_ERRORS, brief, step_error
+from orchestrator.steps.claude_errors import SDK_ERRORS, brief, failure_of
 from orchestrator.steps.claude_spending import add_usage, tell
 from orchestrator.steps.context import StepContext
 
@@ -85,7 +85,7 @@ async def send(sdk: AsyncAnthropic, request: dict[str, Json], context: StepConte
         async with _stream(sdk, request) as stream:
             message = await _heard(stream, request, context)
     except SDK_ERRORS as error:
-        raise step_error(error, str(request["model"])) from error
+        raise failure_of(error, request, context) from error
     add_usage(context, request, message)
     return message
 

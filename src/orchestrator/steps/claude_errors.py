@@ -10,6 +10,7 @@ import httpx2
 
 from orchestrator.errors import StepError, TerminalError
 from orchestrator.spec.models import advice_on
+from orchestrator.steps.context import StepContext
 from orchestrator.steps.retry_after import retry_after
 
 _RETRYABLE = {408, 409, 429}
@@ -27,6 +28,16 @@ _LONGEST = 500
 
 SDK_ERRORS = (anthropic.AnthropicError, httpx2.HTTPError, json.JSONDecodeError, TypeError, ValueError)
 """Everything a call of the SDK is known to raise."""
+
+
+def failure_of(error: Exception, request: dict[str, Any], context: StepContext) -> StepError:
+    """``step_error`` for one request, without the key: a gateway between may repeat what it was sent."""
+    made = step_error(error, str(request["model"]))
+    key = context.settings.anthropic_api_key
+    if key:
+        made.message = made.message.replace(key, "***")
+        made.args = (made.message,)
+    return made
 
 
 def step_error(error: Exception, model: str = "") -> StepError:

@@ -10,7 +10,7 @@ from anthropic.types import Message, Usage
 from temporalio import activity
 
 from orchestrator.errors import TerminalError
-from orchestrator.steps.claude_errors import SDK_ERRORS, step_error
+from orchestrator.steps.claude_errors import SDK_ERRORS, failure_of
 from orchestrator.steps.context import StepContext
 from orchestrator.steps.pricing import UNPRICED, Service, Tokens, cost_of, price_of
 
@@ -104,7 +104,7 @@ async def answer_limit(
     if tokens is None and cost is None:
         return limit
     if prompt is None:
-        prompt = await _counted(sdk, request)
+        prompt = await _counted(sdk, request, context)
     if tokens is not None:
         limit = min(limit, tokens - prompt)
     if cost is not None:
@@ -122,12 +122,12 @@ async def answer_limit(
     return limit
 
 
-async def _counted(sdk: AsyncAnthropic, request: dict[str, Json]) -> int:
+async def _counted(sdk: AsyncAnthropic, request: dict[str, Json], context: StepContext) -> int:
     counted = {name: value for name, value in request.items() if name not in _UNCOUNTED}
     try:
         return (await sdk.messages.count_tokens(**counted)).input_tokens
     except SDK_ERRORS as error:
-        raise step_error(error, str(request["model"])) from error
+        raise failure_of(error, request, context) from error
 
 
 def _affordable(request: dict[str, Json], prompt: int, left: float, context: StepContext) -> int:

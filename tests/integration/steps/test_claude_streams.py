@@ -13,10 +13,10 @@ from typing import Any
 import httpx2
 import pytest
 from anthropic import AsyncAnthropic, DefaultAsyncHttpxClient
-from starlette.responses import HTMLResponse
+from starlette.responses import HTMLResponse, JSONResponse
 from temporalio.testing import ActivityEnvironment
 from tests.integration.steps.asking import Ask, MakeContext, ask, claude
-from tests.integration.steps.conftest import RecordingServer
+from tests.integration.steps.conftest import Received, RecordingServer
 
 from orchestrator.errors import StepError, TerminalError
 from orchestrator.steps import claude_call
@@ -77,6 +77,21 @@ async def test_a_gateways_page_of_megabytes_makes_a_short_message(
     error = await failure(ask, settings={"anthropic_base_url": http_server.url})
     assert error.type in ("network_error", "http_404", "temporary_service_unavailable")
     assert len(error.message) < 1000
+
+
+async def test_a_gateway_that_repeats_the_key_does_not_bring_it_into_a_message(
+    ask: Ask, http_server: RecordingServer
+) -> None:
+    def answer(received: Received) -> JSONResponse:
+        said = f"bad header {received.headers['authorization']}"
+        return JSONResponse({"type": "error", "error": {"type": "invalid_request_error", "message": said}}, 400)
+
+    http_server.answer("/v1/messages", answer)
+    http_server.answer("/v1/messages/count_tokens", answer)
+    for config in ({}, {"budget": {"max_tokens": 100}}):
+        error = await failure(ask, config, settings={"anthropic_base_url": http_server.url})
+        assert "bad header Bearer ***" in error.message
+        assert "sk-test-key" not in repr((error, error.args, error.data))
 
 
 async def test_a_stream_that_goes_silent_is_given_up(claude: ClaudeStandIn, ask: Ask) -> None:
