@@ -115,6 +115,16 @@ async def test_values_are_bound_by_name_and_by_position(url: str) -> None:
             assert (await access.query(f"SELECT id FROM customer WHERE name = {place}", [value]))["rows"] == rows
 
 
+async def test_a_place_without_a_value_is_named(url: str) -> None:
+    async with opened(url) as access:
+        wrong: list[Any] = [{"nmae": "Ann"}, None, []]
+        for given in wrong:
+            error = await refusal(access, "SELECT id FROM customer WHERE name = :name", given)
+            assert error.type in {"invalid_config", "sql_error", "sql_syntax", "sql_data"}, error
+        assert "name" in (await refusal(access, "SELECT :name AS n", {"nmae": 1})).message
+        assert (await access.query("SELECT ':name' AS n", {}))["rows"] == [{"n": ":name"}]
+
+
 async def test_dates_bytes_and_decimals_are_json(sqlite_url: str, postgres_url: str) -> None:
     query = "SELECT 0.1 AS f, CAST(12.50 AS NUMERIC(10,2)) AS d, NULL AS n"
     async with opened(postgres_url) as access:
@@ -178,7 +188,15 @@ POSTGRES_WRITES = [
     "SELECT nextval(pg_get_serial_sequence('numbered', 'id'))",
     "ROLLBACK; DELETE FROM customer",
     "SELECT 1) AS x; DELETE FROM customer; --",
-    "SELECT query_to_xml('DELETE FROM customer', true, true, '')",
+    "SELECT query_to_xml('SELECT 1', true, true, '')",
+    "SELECT pg_terminate_backend(1)",
+    "SELECT id FROM customer WHERE pg_notify('x', name) IS NOT NULL",
+    "SELECT pg_advisory_lock(id) FROM customer",
+    "SELECT pg_read_file('PG_VERSION')",
+    "SELECT * FROM pg_ls_dir('.')",
+    "SELECT lo_import('/etc/passwd')",
+    "SELECT pg_reload_conf()",
+    "SELECT pg_catalog.pg_switch_wal()",
     "CREATE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT 1'",
 ]
 
@@ -236,6 +254,10 @@ async def test_only_the_tables_it_was_given_are_offered(url: str) -> None:
         assert [table["name"] for table in (await access.tables())["tables"]] == ["customer", "paying"]
         assert (await access.query("SELECT count(*) AS n FROM customer"))["rows"] == [{"n": 2}]
         assert (await access.query("SELECT name FROM paying"))["rows"] == [{"name": "김"}]
+        everyday = (
+            "SELECT lower(name) AS n, count(*) AS c, max(coalesce(spent, 0)) AS m FROM customer GROUP BY lower(name)"
+        )
+        assert (await access.query(everyday + " HAVING count(*) > 0 ORDER BY 1"))["count"] == 2
         safe = "SELECT upper(trim(name)) AS n, coalesce(spent, 0) AS s FROM customer WHERE id IN (1, 2) ORDER BY id LIMIT 1"
         assert (await access.query(safe))["rows"] == [{"n": "김", "s": 12.5}]
         for query in (
@@ -281,6 +303,8 @@ async def test_functions_do_not_lead_around_the_fence_of_postgresql(postgres: An
             "SELECT most_common_vals::text FROM pg_stats",
             "SELECT * FROM ts_stat('SELECT to_tsvector(word) FROM secret')",
             "SELECT pg_catalog.query_to_xml('SELECT 1', true, true, '')",
+            "SELECT query FROM pg_stat_get_activity(NULL)",
+            "SELECT current_setting('data_directory')",
             "SELECT public.leak()",
             "SELECT * FROM leak()",
             "SELECT id FROM customer ORDER BY leak()",

@@ -28,6 +28,8 @@ Parameters = list[Json] | dict[str, Json]
 
 _PAGE = 100
 """Rows read between two looks at the size."""
+_AT_ONCE = 5
+"""Connections at a time."""
 _GRACE = 2.0
 """Seconds the database has to stop by itself, before its connection is closed."""
 _CANCELED = "57014"
@@ -67,6 +69,7 @@ class Access:
         self._reader = OpenDatabase(name, reading)
         self._writer = OpenDatabase(name, writing_engine(parsed, self._limits.seconds)) if write else None
         self._built_in: frozenset[str] = frozenset()
+        self._turns = asyncio.Semaphore(_AT_ONCE)
 
     @property
     def dialect(self) -> str:
@@ -114,7 +117,7 @@ class Access:
         rows = min(limit or self._limits.rows, self._limits.rows)
         read = self._read_sqlite if self._reader.is_sqlite else self._read_postgres
         async with self._reading() as connection:
-            names, values, more = await read(connection, query.strip().rstrip(";"), parameters, rows)
+            names, values, more = await read(connection, query.strip().rstrip(";"), parameters or None, rows)
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise TerminalError("sql_syntax", f"two columns of the result are called '{twice[0]}'; name one with AS")
@@ -157,7 +160,7 @@ class Access:
         seconds = self._limits.seconds
         message = f"the database took longer than {seconds:g} s; ask for less at once"
         try:
-            async with asyncio.timeout(seconds + _GRACE):
+            async with self._turns, asyncio.timeout(seconds + _GRACE):
                 yield
         except TimeoutError:
             raise TerminalError("timeout", message) from None
@@ -193,8 +196,10 @@ class Access:
     async def _read_postgres(
         self, connection: AsyncConnection, query: str, parameters: Parameters | None, rows: int
     ) -> tuple[list[str], list[list[Json]], str]:
-        if self._tables is not None:
-            await self._check_plan(connection, query, parameters, self._tables)
+        if isinstance(parameters, dict):
+            # Says which place has no value, and which value no place.
+            statements(SqlConfig(database="-", query=query, params=parameters), self._reader.quote)
+        await self._check_plan(connection, query, parameters)
 
         def read(sync: Connection) -> tuple[list[str], list[list[Json]], str]:
             # A cursor takes nothing but a query: no COPY, DO, CALL or SET.
@@ -210,14 +215,12 @@ class Access:
 
         return await connection.run_sync(read)
 
-    async def _check_plan(
-        self, connection: AsyncConnection, query: str, parameters: Parameters | None, tables: frozenset[str]
-    ) -> None:
-        if not self._built_in:
+    async def _check_plan(self, connection: AsyncConnection, query: str, parameters: Parameters | None) -> None:
+        if self._tables is not None and not self._built_in:
             self._built_in = frozenset((await connection.exec_driver_sql(_FUNCTIONS)).scalars())
         explain = f"EXPLAIN (VERBOSE, FORMAT JSON) {query}"
         plan = await connection.run_sync(lambda sync: self._execute(sync, explain, parameters).scalar())
-        problem = plan_problem(json.loads(plan) if isinstance(plan, str) else plan, tables, self._built_in)
+        problem = plan_problem(json.loads(plan) if isinstance(plan, str) else plan, self._tables, self._built_in)
         if problem is not None:
             raise TerminalError("sql_access", problem)
 

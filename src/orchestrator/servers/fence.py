@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 Json = Any
+_RELATION = "Relation Name"
 Tables = frozenset[str] | None
 """The only tables that may be used, in lower case; None for all."""
 
@@ -29,11 +30,16 @@ _SQLITE_FUNCTIONS = frozenset({"load_extension", "fts3_tokenizer", "readfile", "
 _SQLITE_SOURCES = frozenset({"json_each", "json_tree", "generate_series"})
 """Tables that are functions of their arguments."""
 
-_POSTGRES_FUNCTIONS = re.compile(
-    r"query_to_xml.*|table_to_xml.*|schema_to_xml.*|database_to_xml.*|cursor_to_xml.*|ts_stat|ts_rewrite"
-    r"|pg_read_.*|pg_ls_.*|pg_stat_file|pg_get_.*|lo_.*|loread|lowrite|set_config|pg_.*_lock.*"
+_ACTS = re.compile(
+    r"dblink.*|query_to_xml.*|cursor_to_xml.*|table_to_xml.*|schema_to_xml.*|database_to_xml.*|ts_stat|ts_rewrite|lo_.*"
+    r"|loread|lowrite|pg_notify|pg_terminate_backend|pg_cancel_backend|pg_(try_)?advisory.*|pg_read_.*|pg_ls_.*"
+    r"|pg_stat_file|pg_stat_reset.*|pg_file_.*|pg_log_.*|pg_logical_.*|pg_replication_.*|pg_(re|un)?load.*|pg_rotate_.*"
+    r"|pg_(create|drop|copy|switch|promote|start|stop|backup|wal|import|export|sync|clear|restore)_?.*"
 )
-"""Functions of PostgreSQL itself that read what they are told to, which no plan shows, or change the session."""
+"""Functions that act, whatever the transaction: they end sessions, lock, reach files and other servers, or run a text
+as another query, of which no plan tells."""
+_LOOKS_FURTHER = re.compile(r"pg_(?!typeof$).*|set_config|current_setting|binary_upgrade_.*")
+"""Functions of PostgreSQL itself that tell of more than the tables of a query."""
 _TEXTS = re.compile(r"'(?:[^']|'')*'")
 _CASTS = re.compile(r"::[\w .\"]+?(?:\(\d+(?:,\d+)?\))(?:\[\])*")
 _CALLS = re.compile(r"((?:\"(?:[^\"]|\"\")+\"|[\w$]+)(?:\.(?:\"(?:[^\"]|\"\")+\"|[\w$]+))*)\(")
@@ -84,42 +90,50 @@ class SqliteFence:
         return int(self._deadline is not None and time.monotonic() > self._deadline)
 
 
-def plan_problem(plan: Json, tables: frozenset[str], built_in: frozenset[str]) -> str | None:
+def plan_problem(plan: Json, tables: Tables, built_in: frozenset[str]) -> str | None:
     """Why the query of a PostgreSQL plan (``EXPLAIN (VERBOSE, FORMAT JSON)``) must not run, or None. ``built_in`` are
-    the functions of PostgreSQL itself: what others do, no plan shows."""
+    the functions of PostgreSQL itself: where only some tables are offered no others may be called, since what they read
+    no plan shows."""
     for key, value in _members(plan):
-        if key == "Relation Name":
-            schema, name = str(value[0]).lower(), str(value[1]).lower()
-            if f"{schema}.{name}" not in tables and not (schema == "public" and name in tables):
-                return f"table '{name}' is not among those this server offers: {', '.join(sorted(tables))}"
-        elif problem := _call_problem(str(value), key, built_in):
+        problem = _relation_problem(value, tables) if key == _RELATION else _call_problem(value, key, tables, built_in)
+        if problem is not None:
             return problem
     return None
 
 
-def _call_problem(text: str, key: str, built_in: frozenset[str]) -> str | None:
+def _relation_problem(relation: str, tables: Tables) -> str | None:
+    schema, _, name = relation.partition(".")
+    if tables is None or relation in tables or (schema == "public" and name in tables):
+        return None
+    return f"table '{name}' is not among those this server offers: {', '.join(sorted(tables))}"
+
+
+def _call_problem(text: str, key: str, tables: Tables, built_in: frozenset[str]) -> str | None:
     called = [text] if key == "Function Name" else _CALLS.findall(_CASTS.sub("", _TEXTS.sub("''", text)))
     for name in called:
-        # Where the deparser writes capitals it is syntax: COALESCE(, ANY(, ROW(.
         plain = name.removeprefix("pg_catalog.").strip('"')
-        if plain.isupper():
+        if _ACTS.fullmatch(plain.rpartition(".")[2]):
+            return f"the function {plain} does more than read"
+        # Where the plan has capitals it is syntax: COALESCE(, ANY(, ROW(.
+        if tables is None or plain.isupper():
             continue
-        if plain not in built_in or _POSTGRES_FUNCTIONS.fullmatch(plain):
+        if plain not in built_in or _LOOKS_FURTHER.fullmatch(plain):
             return f"the function {plain} may read more than the tables this server offers"
     return None
 
 
-def _members(node: Json) -> Iterator[tuple[str, Json]]:
+def _members(node: Json) -> Iterator[tuple[str, str]]:
+    """Every text of a plan with its key; a relation as ``schema.name``."""
     if isinstance(node, list):
         for item in node:
             yield from _members(item)
     elif isinstance(node, dict):
-        if "Relation Name" in node:
-            yield "Relation Name", (node.get("Schema", ""), node["Relation Name"])
+        if _RELATION in node:
+            yield _RELATION, f"{node.get('Schema', '')}.{node[_RELATION]}".lower()
         for key, value in node.items():
             if isinstance(value, dict) or (isinstance(value, list) and any(isinstance(item, dict) for item in value)):
                 yield from _members(value)
             elif isinstance(value, list):
-                yield from ((key, item) for item in value)
-            elif isinstance(value, str) and key not in ("Relation Name", "Schema", "Alias", "Node Type"):
+                yield from ((key, str(item)) for item in value)
+            elif isinstance(value, str) and key not in (_RELATION, "Schema", "Alias", "Node Type"):
                 yield key, value
