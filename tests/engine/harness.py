@@ -17,6 +17,7 @@ from temporalio.api.enums.v1 import EventType, WorkflowTaskFailedCause
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 from temporalio.exceptions import ApplicationError
+from tests.stores import open_store
 
 from orchestrator.payloads.converter import carrying
 from orchestrator.settings import Settings
@@ -232,7 +233,7 @@ async def open_workbench(
     made = Settings(project_dir=folder, task_queue=queue, **settings)
     made.state.mkdir(parents=True, exist_ok=True)
     temporal = carrying(temporal, made)
-    store = await Store.open(made.store)
+    store = await open_store(made.store)
     try:
         async with FlowWorker(made, temporal, store, lambda: load_project(folder), cached_runs=cached_runs):
             yield Workbench(temporal, store, made)

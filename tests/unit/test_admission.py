@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.stores import open_store
 
 from orchestrator import admission
 from orchestrator.errors import Conflict, FlowInvalid, InputsInvalid, NotFound, Refused, SettingsInvalid
@@ -28,7 +29,7 @@ steps:
 
 @pytest.fixture
 async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    opened = await Store.open(f"sqlite:///{tmp_path / 'store.db'}")
+    opened = await open_store(f"sqlite:///{tmp_path / 'store.db'}")
     yield opened
     await opened.aclose()
 

@@ -15,6 +15,7 @@ import httpx
 import pytest
 import temporalio.client
 import uvicorn
+from tests.stores import open_store
 
 from orchestrator import admission
 from orchestrator.client import Client
@@ -81,7 +82,7 @@ async def open_door(
     )
     settings = replace(settings, **changes)
     project = Project(root=folder)
-    store = await Store.open(settings.store)
+    store = await open_store(settings.store)
     try:
         client = await Client.connect(settings, store=store, temporal=temporal, project=lambda: project, eager=working)
         app = create_app(client, store, project, settings)

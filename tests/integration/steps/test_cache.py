@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from temporalio.client import Client
 from tests.integration.steps.one_step import Bench, open_bench
+from tests.stores import open_store
 
 from orchestrator.store.database import Store
 
@@ -61,7 +62,7 @@ def key(text: Any = "k", ttl: float | None = None, scope: str = "flow") -> dict[
 
 @pytest.fixture
 async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    opened = await Store.open(f"sqlite:///{tmp_path / 'store' / 'store.db'}")
+    opened = await open_store(f"sqlite:///{tmp_path / 'store' / 'store.db'}")
     yield opened
     await opened.aclose()
 

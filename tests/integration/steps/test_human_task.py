@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from pydantic import ValidationError
+from tests.stores import open_store
 
 from orchestrator.errors import TerminalError
 from orchestrator.spec.acts.human_task import HumanTaskConfig
@@ -38,7 +39,7 @@ class Desk:
 
 @pytest.fixture
 async def desk(tmp_path: Path, make_context: MakeContext) -> AsyncIterator[Desk]:
-    store = await Store.open(f"sqlite:///{tmp_path / 'store.db'}")
+    store = await open_store(f"sqlite:///{tmp_path / 'store.db'}")
     context = make_context(path="check/review", step_id="review")
     context.resources.lend(STORE, store)
     yield Desk(store, context)

@@ -15,6 +15,7 @@ from temporalio import workflow
 from temporalio.client import Client, WorkflowFailureError
 from temporalio.exceptions import ApplicationError
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
+from tests.stores import open_store
 
 from orchestrator import admission
 from orchestrator.settings import Settings
@@ -87,7 +88,7 @@ class Desk:
 
 @pytest.fixture
 async def desk(temporal: Client, tmp_path: Path) -> AsyncIterator[Desk]:
-    store = await Store.open(f"sqlite:///{tmp_path / 'store.db'}")
+    store = await open_store(f"sqlite:///{tmp_path / 'store.db'}")
     for version in ("1.0.0", "2.0.0"):
         await admission.publish_text(store, Project(), FLOW.format(version=version))
     queue = f"orchestrator-{uuid.uuid4().hex[:8]}"

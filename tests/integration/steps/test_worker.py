@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from temporalio.client import Client
 from tests.engine.harness import Workbench
+from tests.stores import open_store
 
 from orchestrator.settings import Settings
 from orchestrator.spec.project import Project
-from orchestrator.store.database import Store
 from orchestrator.worker import FlowWorker
 
 FUNCTIONS = """
@@ -37,7 +37,7 @@ async def workbench(temporal: Client, tmp_path: Path) -> AsyncIterator[Workbench
     (tmp_path / "activities").mkdir()
     (tmp_path / "activities" / "own.py").write_text(FUNCTIONS)
     settings = Settings(project_dir=tmp_path, task_queue=f"orchestrator-{uuid.uuid4().hex[:8]}")
-    store = await Store.open(settings.store)
+    store = await open_store(settings.store)
     async with FlowWorker(settings, temporal, store, Project):
         yield Workbench(temporal, store, settings)
     await store.aclose()

@@ -9,6 +9,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from tests.stores import open_store
 
 from orchestrator.store.database import Store
 
@@ -40,6 +41,6 @@ def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 @pytest.fixture
 async def store(store_url: str) -> AsyncIterator[Store]:
     """An open, empty store."""
-    opened = await Store.open(store_url)
+    opened = await open_store(store_url)
     yield opened
     await opened.aclose()
