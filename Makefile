@@ -4,6 +4,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# Tests that kill processes and look at what happens in time: they have the machine to themselves.
+ALONE := $(addprefix tests/e2e/test_,agents.py chaos.py crashes.py)
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo up test lint format types unit bench chaos schema lock clean
@@ -44,8 +46,8 @@ unit: $(STAMP) ## Run the tests that need no server
 	$(BIN)/pytest tests/unit -q
 
 test: lint ## Everything CI runs: lint, then all tests; those that kill processes have the machine to themselves
-	$(BIN)/pytest tests/e2e
-	$(BIN)/pytest tests --ignore tests/e2e --numprocesses 2 --dist loadfile
+	$(BIN)/pytest $(wildcard $(ALONE))
+	$(BIN)/pytest tests $(addprefix --ignore ,$(ALONE)) --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 bench: $(STAMP) ## Measure flows against hand-written Temporal workflows
 	$(BIN)/python -m benchmarks
