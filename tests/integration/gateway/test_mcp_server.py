@@ -403,6 +403,21 @@ async def test_a_temporal_that_is_gone_is_told_and_the_flows_are_still_listed(
             assert told(result).startswith("unavailable: ")
 
 
+@pytest.mark.parametrize("mode", ["legacy", "2026-07-28"])
+async def test_a_defect_of_ours_is_told_to_the_log_and_not_to_the_client(
+    idle: Door, mode: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def broken(*_: Any) -> None:
+        raise RuntimeError("hidden")
+
+    monkeypatch.setattr(idle.client, "runs", broken)
+    async with connected(idle, mode) as client:
+        with pytest.raises(MCPError, match="something unexpected happened") as told_client:
+            await client.call_tool("list_runs", {})
+    assert told_client.value.code == -32603
+    assert "hidden" in caplog.text
+
+
 async def test_claudes_tool_runner_can_use_a_flow(door: Door) -> None:
     await door.publish(ADD)
     async with connected(door) as client:

@@ -12,7 +12,14 @@ from typing import Any
 from mcp import MCPError
 from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel import Server
-from mcp_types import INVALID_PARAMS, CallToolRequestParams, CallToolResult, ListToolsResult, PaginatedRequestParams
+from mcp_types import (
+    INTERNAL_ERROR,
+    INVALID_PARAMS,
+    CallToolRequestParams,
+    CallToolResult,
+    ListToolsResult,
+    PaginatedRequestParams,
+)
 
 from orchestrator.client import Client
 from orchestrator.errors import FieldProblem, InputsInvalid, OrchestratorError
@@ -95,7 +102,16 @@ class Catalogue:
 
     async def call(self, context: Context, params: CallToolRequestParams) -> CallToolResult:
         """Call a tool. What the caller can act on is a result that says so; MCPError is raised for a tool that there
-        is not."""
+        is not, and for a defect of ours, whose own words go to the log alone."""
+        try:
+            return await self._called(context, params)
+        except MCPError:
+            raise
+        except Exception as error:
+            _LOGGER.exception("the tool %s failed", params.name[:LONGEST_NAME])
+            raise MCPError(INTERNAL_ERROR, "something unexpected happened; it is in the server's log") from error
+
+    async def _called(self, context: Context, params: CallToolRequestParams) -> CallToolResult:
         try:
             arguments = self._arguments(params)
             call = _call(context)
