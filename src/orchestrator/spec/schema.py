@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from orchestrator.spec.acts.agent import DeclaredAgent
 from orchestrator.spec.base import ACTS, ActConfig
 from orchestrator.spec.control import CONTROLS, ControlConfig
 from orchestrator.spec.declared import JSON_TYPES
@@ -33,7 +34,7 @@ _FIXED = (Step, RetryPolicy)
 def flow_schema() -> Schema:
     """The schema of a flow file (Draft 2020-12)."""
     configs: list[ConfigModel] = [*ACTS.values(), *CONTROLS.values()]
-    refs, defs = _definitions([Flow, Step, *configs, *TRIGGERS.values()])
+    refs, defs = _definitions([Flow, Step, DeclaredAgent, *configs, *TRIGGERS.values()])
     for model in configs:
         _allow_templates(model, defs, refs)
     flow = defs.pop(_name(refs[Flow]))
@@ -47,6 +48,7 @@ def flow_schema() -> Schema:
     properties = flow["properties"]
     properties["steps"] = {"type": "array", "minItems": 1, "items": {"$ref": "#/$defs/Step"}}
     properties["triggers"] = {"type": "array", "items": {"$ref": "#/$defs/Trigger"}}
+    properties["agents"]["additionalProperties"] = refs[DeclaredAgent]
     properties["inputs"]["additionalProperties"] = {"$ref": "#/$defs/Input"}
     properties["inputs"].pop("patternProperties", None)
     defs["Trigger"] = _by_type({name: refs[model] for name, model in TRIGGERS.items()}, "What starts runs.")
@@ -66,11 +68,13 @@ def flow_schema() -> Schema:
 
 def project_schema() -> Schema:
     """The schema of ``orchestrator.yaml`` (Draft 2020-12)."""
-    schema = Project.model_json_schema(by_alias=True)
+    refs, defs = _definitions([Project, DeclaredAgent])
+    schema = defs.pop(_name(refs[Project]))
     schema["properties"].pop("root")
+    schema["properties"]["agents"]["additionalProperties"] = refs[DeclaredAgent]
     for section in schema["properties"].values():
         section.pop("title", None)
-    return {"$schema": DIALECT, **schema, "title": "Orchestrator project"}
+    return {"$schema": DIALECT, **schema, "title": "Orchestrator project", "$defs": dict(sorted(defs.items()))}
 
 
 def _definitions(models: list[type[BaseModel]]) -> tuple[dict[type[BaseModel], Schema], dict[str, Schema]]:

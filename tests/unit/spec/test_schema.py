@@ -75,3 +75,11 @@ def test_every_step_type_has_its_own_config_for_completion() -> None:
     rules = flow_schema()["$defs"]["Step"]["allOf"]
     assert [rule["if"]["properties"]["type"]["const"] for rule in rules] == step_types()
     assert all("$ref" in rule["then"]["properties"]["config"] for rule in rules)
+
+
+def test_editors_know_the_keys_of_agents_in_both_files() -> None:
+    project = jsonschema.Draft202012Validator(project_schema())
+    for agent, good in (({"system": "x", "tools": [{"mcp": "a"}]}, True), ({"sytem": "x"}, False)):
+        agents = {"agents": {"a": agent}}
+        assert project.is_valid(agents) is good
+        assert FLOW.is_valid({"id": "f", "steps": [{"type": "wait", "config": {"duration": 1}}]} | agents) is good
