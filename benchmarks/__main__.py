@@ -1,4 +1,4 @@
-"""``python -m benchmarks [--only micro|steps|webhook|express|loops|agents] [--rounds N] [--save]``."""
+"""``python -m benchmarks [--only micro|steps|webhook|express|loops|agents|mcp] [--rounds N] [--save]``."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import sys
 
 import uvloop
 
-from benchmarks import agents, express, loops, micro, report, steps, webhook
+from benchmarks import agents, express, loops, mcp, micro, report, steps, webhook
 
-PARTS = ("micro", "steps", "webhook", "express", "loops", "agents")
+PARTS = ("micro", "steps", "webhook", "express", "loops", "agents", "mcp")
 
 
 async def main() -> None:
@@ -41,6 +41,8 @@ async def _table(part: str, rounds: int) -> str:
         return f"{passes}\n{items}"
     if part == "agents":
         return report.table("Agent, a model call and a function call in each turn", await agents.measure(rounds))
+    if part == "mcp":
+        return report.table("Call of an MCP server's tool over stdio", await mcp.measure(rounds), mcp.KEPT)
     if part == "express":
         rows, base = await express.measure(rounds, _say)
         return report.table("Webhook, five HTTP steps, synchronous answer, express", rows, base)
