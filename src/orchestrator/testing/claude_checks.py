@@ -43,9 +43,18 @@ def _parameters(body: Mapping[str, Json]) -> Iterator[str]:
         yield f"thinking.type: 'disabled' is not supported by {model}"
     if (body.get("tool_choice") or {}).get("type") in ("any", "tool") and _UNFORCED.match(model):
         yield f"tool_choice.type: forced tool use is not supported by {model}"
-    marked = str(body).count("'cache_control'")
+    marked = sum(bool(part.get("cache_control")) for part in cacheable(body))
     if marked > _CACHED:
         yield f"A maximum of {_CACHED} blocks with cache_control may be provided. Found {marked}."
+
+
+def cacheable(body: Mapping[str, Json]) -> Iterator[Mapping[str, Json]]:
+    """Every part of a request that may carry ``cache_control``."""
+    yield body
+    yield from (tool for tool in body.get("tools") or [] if isinstance(tool, dict))
+    yield from blocks_of(body.get("system"))
+    for message in body["messages"]:
+        yield from blocks_of(message.get("content") if isinstance(message, dict) else None)
 
 
 def _tools(body: Mapping[str, Json]) -> Iterator[str]:

@@ -18,7 +18,7 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from orchestrator.testing.claude_checks import problem_with, signature_of
+from orchestrator.testing.claude_checks import cacheable, problem_with, signature_of
 from orchestrator.testing.claude_persona import Persona
 from orchestrator.testing.claude_replies import Answer, Reply, Rule, Turns, When, as_reply
 from orchestrator.testing.claude_request import Request
@@ -226,16 +226,17 @@ class ClaudeStandIn:
 
     def _usage(self, heard: Request) -> dict[str, Json]:
         """A system prompt with caching asked for is written to the cache by its first call, then read."""
+        tokens = heard.tokens
         usage: dict[str, Json] = {
-            "input_tokens": heard.tokens,
+            "input_tokens": tokens,
             "cache_creation_input_tokens": 0,
             "cache_read_input_tokens": 0,
         }
-        if heard.system and "cache_control" in json.dumps(heard.body):
+        if heard.system and any(part.get("cache_control") for part in cacheable(heard.body)):
             kept = (len(heard.system) + 3) // 4
             key = f"{heard.model}\n{heard.system}"
             usage["cache_read_input_tokens" if key in self._cached else "cache_creation_input_tokens"] = kept
-            usage["input_tokens"] = max(1, heard.tokens - kept)
+            usage["input_tokens"] = max(1, tokens - kept)
             self._cached.add(key)
         return usage
 

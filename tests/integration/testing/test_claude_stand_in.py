@@ -240,6 +240,7 @@ async def test_bad_requests_are_refused_as_the_api_refuses_them(
 TOOL = {"name": "search", "input_schema": {"type": "object"}}
 CALL = {"type": "tool_use", "id": "a", "name": "search", "input": {}}
 RESULT = {"type": "tool_result", "tool_use_id": "a", "content": "found"}
+MARKED = {"type": "text", "text": "x", "cache_control": {"type": "ephemeral"}}
 ASKED = {"role": "user", "content": "x"}
 PNG = {"type": "base64", "media_type": "image/png", "data": "AAAA"}
 
@@ -262,6 +263,7 @@ def answered(*blocks: dict[str, Any]) -> list[dict[str, Any]]:
         ({"messages": [{"role": "assistant", "content": "x"}]}, "first message"),
         ({"messages": [{"role": "system", "content": "x"}]}, "'user' or 'assistant'"),
         ({"messages": [{"role": "user", "content": []}]}, "non-empty content"),
+        ({"messages": [{"role": "user", "content": [MARKED] * 4}], "cache_control": {"type": "ephemeral"}}, "Found 5"),
         ({"messages": [{"role": "user", "content": [{"type": "text", "text": ""}]}]}, "must be non-empty"),
         ({"tools": [TOOL | {"name": "a b"}]}, "should match pattern"),
         ({"tools": [TOOL | {"name": "a" * 65}]}, "should match pattern"),
