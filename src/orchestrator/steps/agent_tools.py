@@ -33,6 +33,12 @@ LARGEST_SCHEMA = 64_000
 LARGEST_LIST = 1_000_000
 """Bytes of JSON that all definitions may have together: every turn sends them."""
 DEEPEST_SCHEMA = 40
+MOST_LISTED = 2_000
+"""Tools of one server that are looked at, the ones that `allow` leaves out included."""
+_MOST_LEFT_OUT = 50
+"""Tools that cannot be used which are named; the others are counted."""
+_SHOWN_NAME = 100
+_FURTHER = "…"
 _AT_THE_TOP = ("anyOf", "oneOf", "allOf", "$ref")
 """What the API does not take at the top of a tool's schema."""
 
@@ -63,6 +69,7 @@ class Toolset:
 
     tools: dict[str, Offered] = field(default_factory=dict)
     left_out: dict[str, str] = field(default_factory=dict)
+    _more_left_out: int = 0
 
     @property
     def definitions(self) -> list[dict[str, Json]]:
@@ -98,8 +105,11 @@ class Toolset:
             self.tools[tool.name] = tool
         elif tool.asked:
             raise TerminalError("tool_unusable", f"{tool.origin} cannot be a tool of an agent: {problem}")
-        else:
+        elif len(self.left_out) < _MOST_LEFT_OUT or tool.name in self.left_out:
             self.left_out[tool.name] = problem
+        else:
+            self._more_left_out += 1
+            self.left_out[_FURTHER] = f"{self._more_left_out} further tools cannot be used either"
 
     def check_size(self) -> None:
         """Raise TerminalError ``too_many_tools`` where a model could not be given them all."""
@@ -138,18 +148,22 @@ async def collect(tools: Iterable[AgentTool], functions: Functions, context: Ste
 
 async def _of_server(server: str, allow: list[str] | None, context: StepContext) -> list[Offered]:
     tools = {tool.name: tool for tool in await list_tools(server, context)}
+    if len(tools) > MOST_LISTED:
+        raise TerminalError(
+            "too_many_tools",
+            f"mcp.{server} offers {len(tools):,} tools; at most {MOST_LISTED:,} can be looked through: narrow them "
+            "with the server's own `allow`",
+        )
     for wanted in allow or ():
         if "*" not in wanted and wanted not in tools:
             near = difflib.get_close_matches(wanted, tools, 3) or sorted(tools)[:20]
-            raise TerminalError(
-                "not_found",
-                f"mcp.{server} has no tool '{wanted}' that may be used; there: {', '.join(near) or 'none'}",
-            )
+            there = ", ".join(name[:_SHOWN_NAME] for name in near) or "none"
+            raise TerminalError("not_found", f"mcp.{server} has no tool '{wanted}' that may be used; there: {there}")
     # By name: the order of the definitions must not change between two runs for the sake of prompt caching.
     return [
         Offered(
             tool_name(f"{server}__{name}"),
-            f"tool '{name}' of mcp.{server}",
+            f"tool '{name[:_SHOWN_NAME]}' of mcp.{server}",
             tool.description or "",
             tool.input_schema,
             {"type": "mcp", "server": server, "tool": name},

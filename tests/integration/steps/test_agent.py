@@ -268,12 +268,22 @@ async def test_such_a_tool_that_was_asked_for_by_name_is_an_error(agent: Agent) 
     [
         [tool(f"tool-{number}") for number in range(301)],
         [tool(f"tool-{number}", properties={"a": {"description": "z" * 60_000}}) for number in range(20)],
+        [tool(f"tool-{number}") for number in range(2001)],
     ],
 )
 async def test_more_tools_than_a_model_can_be_given_are_refused(agent: Agent, tools: list[dict[str, Any]]) -> None:
     agent.server(*tools)
     error = await agent.refused("too_many_tools", agent.open(tools=[{"mcp": "s"}]))
-    assert "narrow them with `allow`" in error.message
+    assert "narrow them with" in error.message
+    assert len(error.message) < 500
+
+
+async def test_however_many_tools_are_left_out_what_is_said_of_them_stays_small(agent: Agent) -> None:
+    agent.server(tool("good"), *(tool(f"{number}" + "n" * 1000, "x" * 4001) for number in range(500)))
+    opened = await agent.open(tools=[{"mcp": "s"}])
+    assert list(opened["tools"]) == ["s__good"]
+    assert opened["left_out"]["…"] == "450 further tools cannot be used either"
+    assert len(json.dumps(opened)) < 20_000
 
 
 async def test_names_of_tools_fit_the_api_and_stay_apart(agent: Agent, claude: ClaudeStandIn) -> None:
