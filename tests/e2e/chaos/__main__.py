@@ -20,6 +20,7 @@ from temporalio.runtime import LoggingConfig, Runtime, TelemetryConfig, Telemetr
 from tests.e2e.chaos.recorder import Recorder, recording
 from tests.e2e.chaos.runs import FATES, Case, Driver
 from tests.e2e.chaos.stack import Door, Stack
+from tests.e2e.chaos.thinker import thinking
 from tests.e2e.chaos.verdict import Recorded, Verdict, judge, read_histories
 
 
@@ -64,12 +65,13 @@ class Result:
 async def chaos(plan: Plan, folder: Path) -> Result:
     """Runs under fire in ``folder``."""
     with recording(plan.seed) as recorder:
-        stack = Stack(folder, recorder.url)
-        try:
-            await asyncio.to_thread(stack.start)
-            return await _under_fire(plan, stack, recorder)
-        finally:
-            await asyncio.to_thread(stack.stop)
+        async with thinking(recorder, plan.seed) as model:
+            stack = Stack(folder, recorder.url, model)
+            try:
+                await asyncio.to_thread(stack.start)
+                return await _under_fire(plan, stack, recorder)
+            finally:
+                await asyncio.to_thread(stack.stop)
 
 
 async def _under_fire(plan: Plan, stack: Stack, recorder: Recorder) -> Result:

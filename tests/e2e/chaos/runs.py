@@ -13,6 +13,7 @@ from temporalio.client import Client, WorkflowFailureError
 from temporalio.exceptions import ApplicationError, CancelledError, WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 from tests.e2e.chaos.stack import HERE, Door, Stack
+from tests.e2e.chaos.thinker import LAST_WORDS
 
 from orchestrator.spec.definition import Envelope, definition_to_json, envelope_to_json
 from orchestrator.spec.loading import load_flow_file
@@ -52,6 +53,8 @@ def expected_output(number: int) -> dict[str, Json]:
         "total": 4,
         "caught": "tripped",
         "child": number * 2,
+        "thought": LAST_WORDS,
+        "paid": 8,
         "played": {"play-1": 1, "play-2": 2},
         "fast": 2,
         "cached": ["kept", "kept"],

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import time
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 
 import httpx
@@ -35,10 +36,10 @@ VICTIMS = {
 class Stack:
     """All processes of one product around one folder; ``kills`` counts what was killed."""
 
-    def __init__(self, folder: Path, recorder_url: str) -> None:
+    def __init__(self, folder: Path, recorder_url: str, model: Mapping[str, str]) -> None:
         self.folder = folder
         self.kills: Counter[str] = Counter()
-        self._environment = {"ORCHESTRATOR_ENV_RECORDER": recorder_url}
+        self._environment = {"ORCHESTRATOR_ENV_RECORDER": recorder_url, **model}
         self._products: dict[str, Product] = {}
         self._temporal: subprocess.Popen[bytes] | None = None
         self._port: int | None = None
