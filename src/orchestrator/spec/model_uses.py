@@ -26,7 +26,7 @@ def check_models(steps: list[Placed], flow: Flow, project: Project, findings: Fi
         retirement = retirement_of(model)
         if retirement is not None:
             hint = f"use `{retirement.use}`, or give `{name}` a living model under `models` in orchestrator.yaml"
-            findings.warn(path, f"{called} has a date of retirement: {retirement.on}", hint)
+            findings.warn(path, f"{called} retires on {retirement.on}", hint)
         elif not is_known(model) and model not in project.prices:
             hint = advice_on(model) or "if it is right, give it a price under `prices` in orchestrator.yaml"
             findings.warn(path, f"{called} is no model this release knows", hint)

@@ -42,12 +42,12 @@ def test_a_living_model_gets_no_warning(config: str) -> None:
 @pytest.mark.parametrize(
     ("config", "column", "said"),
     [
-        ("model: claude-sonnet-4-5", 33, "`claude-sonnet-4-5` has a date of retirement: 2026-11-30 (use `claude-son"),
-        ("model: claude-3-opus-20240229", 33, "has a date of retirement: 2026-01-05 (use `claude-opus-5-5`, or give"),
-        ("model: claude-3-7-sonnet-latest", 33, "has a date of retirement: 2026-02-19 (use `claude-sonnet-5-5`"),
+        ("model: claude-sonnet-4-5", 33, "`claude-sonnet-4-5` retires on 2026-11-30 (use `claude-son"),
+        ("model: claude-3-opus-20240229", 33, "retires on 2026-01-05 (use `claude-opus-5-5`, or give"),
+        ("model: claude-3-7-sonnet-latest", 33, "retires on 2026-02-19 (use `claude-sonnet-5-5`"),
         ("model: claude-sonet-5-5", 33, "`claude-sonet-5-5` is no model this release knows (did you mean `claude-so"),
         ("model: gpt-9", 33, "`gpt-9` is no model this release knows (if it is right, give it a price under `prices`"),
-        ("fallback_models: [claude-opus-5-5, claude-2.1]", 61, "`claude-2.1` has a date of retirement"),
+        ("fallback_models: [claude-opus-5-5, claude-2.1]", 61, "`claude-2.1` retires on"),
         ("model: claude-opus-5-5, thinking: disabled", 33, "`claude-opus-5-5` always thinks"),
         ("model: claude-opus-5-5, thinking: {type: disabled}", 33, "`claude-opus-5-5` always thinks"),
     ],
@@ -79,7 +79,7 @@ def test_an_alias_or_a_price_of_the_project_makes_a_model_known() -> None:
     models = {"claude-2.1": "fast", "fast": "claude-haiku-5-5"}
     assert warnings_of(old, models=models, prices={"house-model": {"input": 1, "output": 1}}) == []
     [warning] = warnings_of(asking("model: fast"), models={"fast": "claude-2.0"})
-    assert "`fast` stands for `claude-2.0`, which has a date of retirement" in warning
+    assert "`fast` stands for `claude-2.0`, which retires on" in warning
 
 
 def test_aliases_may_stand_for_aliases() -> None:
