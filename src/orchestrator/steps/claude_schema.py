@@ -47,14 +47,20 @@ def read_answer(text: str, schema: dict[str, Json]) -> Json:
     """The JSON value in ``text``, a code fence around it or not. Raises AnswerMismatch."""
     fenced = _FENCE.match(text)
     try:
-        value = json.loads(fenced.group(1) if fenced else text)
+        value = json.loads(fenced.group(1) if fenced else text, parse_constant=_no_constant)
     except ValueError as error:
         raise AnswerMismatch(f"it is not JSON ({error})") from error
+    except RecursionError as error:
+        raise AnswerMismatch("it is nested too deeply") from error
     problems = check_json(schema, value)
     if problems:
         listed = "; ".join(f"{problem.field or 'the answer'}: {problem.message}" for problem in problems[:5])
         raise AnswerMismatch(listed)
     return value
+
+
+def _no_constant(name: str) -> Json:
+    raise ValueError(f"{name} is not a JSON number")
 
 
 def _closed(schema: Json) -> dict[str, Json]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.steps.claude_schema import api_schema
+from orchestrator.steps.claude_schema import AnswerMismatch, api_schema, read_answer
 
 TEXT = {"type": "string"}
 
@@ -54,3 +54,16 @@ def test_the_authors_schema_is_not_changed() -> None:
     before = repr(schema)
     assert api_schema(schema) is not None
     assert repr(schema) == before
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [("Yes", "not JSON"), ("[NaN]", "NaN is not a JSON number"), ("[" * 100_000, "nested too deeply"), ("[1]", "text")],
+)
+def test_an_answer_that_is_no_json_of_the_schema_says_how(text: str, says: str) -> None:
+    with pytest.raises(AnswerMismatch, match=says):
+        read_answer(text, {"type": "array", "items": TEXT})
+
+
+def test_an_answer_may_stand_in_a_fence() -> None:
+    assert read_answer('```json\n["a"]\n```', {"type": "array", "items": TEXT}) == ["a"]
