@@ -97,6 +97,28 @@ def die() -> str:
     os._exit(1)
 
 
+def old_shape(a: int) -> str:
+    """As it was."""
+    return str(a)
+
+
+def new_shape(b: int) -> str:
+    """As it is after ``reshape``."""
+    return str(b)
+
+
+server.add_tool(old_shape, name="shape", structured_output=False)
+
+
+@server.tool(structured_output=False)
+async def reshape(context: Context[Any, Any]) -> str:
+    """Give a tool other arguments, and say so."""
+    server.remove_tool("shape")
+    server.add_tool(new_shape, name="shape", structured_output=False)
+    await context.notify_tools_changed()
+    return "reshaped"
+
+
 class Seats(BaseModel):
     """What is asked."""
 

@@ -213,6 +213,20 @@ async def test_progress_becomes_heartbeat_details(either: Call) -> None:
     assert {"progress": 3.0, "total": 3.0, "message": "step 3"} in seen
 
 
+@pytest.mark.parametrize("kind", ["stdio", "http"])
+async def test_a_server_without_sessions_says_that_its_tools_changed(
+    call: Call, served: dict[str, dict[str, Any]], kind: str
+) -> None:
+    call.entry = served.get(kind, COMMAND)
+    assert (await call("shape", {"a": 1}))["text"] == "1"
+    await call("reshape")
+    async with asyncio.timeout(15):
+        # With the old list the server itself refuses, as mcp_tool_error.
+        while (await call.fails("shape", {"a": 1})).type != "invalid_arguments":
+            await asyncio.sleep(0.02)
+    assert (await call("shape", {"b": 2}))["text"] == "2"
+
+
 async def test_an_idle_connection_is_closed_and_opened_again(call: Call) -> None:
     call.entry = bare(idle="200ms")
     first = int((await call("pid"))["text"])
