@@ -11,7 +11,7 @@ from anthropic.types.model import Model
 
 from orchestrator.errors import FlowInvalid
 from orchestrator.spec.loading import load_flow
-from orchestrator.spec.models import MODELS, resolve_alias, retirement_of
+from orchestrator.spec.models import MODELS, RETIREMENTS, resolve_alias, retirement_of
 from orchestrator.spec.prices import shipped_prices
 from orchestrator.spec.project import Project, load_project
 
@@ -44,6 +44,7 @@ def test_a_living_model_gets_no_warning(config: str) -> None:
     [
         ("model: claude-sonnet-4-5", 33, "`claude-sonnet-4-5` retires on 2026-11-30 (use `claude-son"),
         ("model: claude-3-opus-20240229", 33, "retires on 2026-01-05 (use `claude-opus-5-5`, or give"),
+        ("model: claude-opus-4-1-20250805", 33, "retires on 2026-08-05 (use `claude-opus-5-5`"),
         ("model: claude-3-7-sonnet-latest", 33, "retires on 2026-02-19 (use `claude-sonnet-5-5`"),
         ("model: claude-sonet-5-5", 33, "`claude-sonet-5-5` is no model this release knows (did you mean `claude-so"),
         ("model: gpt-9", 33, "`gpt-9` is no model this release knows (if it is right, give it a price under `prices`"),
@@ -126,6 +127,11 @@ def test_every_model_the_sdk_names_is_known_or_has_its_date() -> None:
         assert retirement_of(name) or name in MODELS or name.rpartition("-")[0] in MODELS, name
     for name in sdk.DEPRECATED_MODELS:
         assert retirement_of(name), name
+
+
+def test_what_is_advised_is_a_model_that_lives() -> None:
+    assert all(retirement.use in MODELS for retirement in RETIREMENTS.values())
+    assert not set(RETIREMENTS) & set(MODELS)
 
 
 def test_no_shipped_price_is_of_a_model_nobody_knows() -> None:
