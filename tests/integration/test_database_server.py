@@ -125,6 +125,34 @@ async def test_a_place_without_a_value_is_named(url: str) -> None:
         assert (await access.query("SELECT ':name' AS n", {}))["rows"] == [{"n": ":name"}]
 
 
+async def test_values_that_no_database_holds_are_told_in_words(sqlite_url: str, postgres_url: str) -> None:
+    async with opened(sqlite_url, write=True) as access:
+        assert (await refusal(access, "SELECT ? AS v", [2**70])).type == "sql_data"
+        assert (await refusal(access, "SELECT '\ud800' AS v")).type == "sql_data"
+        with pytest.raises(StepError, match="does not fit"):
+            await access.insert("customer", [{"id": 2**70, "name": "x"}])
+    async with opened(postgres_url) as access:
+        assert (await refusal(access, "SELECT CAST(:v AS bigint) AS v", {"v": 2**70})).type == "sql_data"
+        assert (await access.query("SELECT CAST(:v AS bigint) AS v", {"v": 2**40}))["rows"] == [{"v": 2**40}]
+        assert "write CAST(:v AS" in (await refusal(access, "SELECT :v::bigint AS v", {"v": 1})).message
+
+
+async def test_many_ask_at_the_same_time(url: str) -> None:
+    async with opened(url) as access:
+        asked = (access.query("SELECT id FROM customer WHERE id = :id", {"id": n % 3}) for n in range(30))
+        assert sum(found["count"] for found in await asyncio.gather(*asked)) == 20
+
+
+async def test_a_file_is_read_while_another_writes_it_whatever_its_name(tmp_path: Path) -> None:
+    path = tmp_path / "my 100% shop.db"
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.executescript(f"PRAGMA journal_mode=WAL; {SETUP}")
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute("DELETE FROM customer")
+        async with opened(f"sqlite:///{path}") as access:
+            await unchanged(access)
+
+
 async def test_dates_bytes_and_decimals_are_json(sqlite_url: str, postgres_url: str) -> None:
     query = "SELECT 0.1 AS f, CAST(12.50 AS NUMERIC(10,2)) AS d, NULL AS n"
     async with opened(postgres_url) as access:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import difflib
 import json
+import re
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -28,6 +29,8 @@ Parameters = list[Json] | dict[str, Json]
 
 _PAGE = 100
 """Rows read between two looks at the size."""
+_CAST = re.compile(r"(?<![:\w]):(\w+)::")
+"""A place that is cast the way PostgreSQL does, which hides it."""
 _AT_ONCE = 5
 """Connections at a time."""
 _GRACE = 2.0
@@ -197,6 +200,9 @@ class Access:
         self, connection: AsyncConnection, query: str, parameters: Parameters | None, rows: int
     ) -> tuple[list[str], list[list[Json]], str]:
         if isinstance(parameters, dict):
+            if cast := _CAST.search(query):
+                message = f"write CAST(:{cast[1]} AS …) instead of :{cast[1]}::…, or give a list for places $1, $2"
+                raise TerminalError("invalid_config", message)
             # Says which place has no value, and which value no place.
             statements(SqlConfig(database="-", query=query, params=parameters), self._reader.quote)
         await self._check_plan(connection, query, parameters)

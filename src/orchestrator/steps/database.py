@@ -76,6 +76,10 @@ class OpenDatabase:
             raise TerminalError("sql_error", f"database '{self._name}': {error}") from error
         except OSError as error:
             raise StepError("network_error", f"database '{self._name}' cannot be reached: {error}") from error
+        except (OverflowError, UnicodeEncodeError) as error:
+            # SQLite's driver refuses such values before it sends anything.
+            message = f"database '{self._name}': a value does not fit: {error}"
+            raise TerminalError("sql_data", message) from error
 
     async def setup(self, statements: list[str]) -> None:
         """Run the entry's setup statements in one transaction; workers that start together take turns."""
