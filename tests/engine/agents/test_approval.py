@@ -61,6 +61,27 @@ async def test_edited_arguments_that_miss_the_schema_are_told_to_the_model(agent
     assert agents.model.shown("think")[0][0].startswith("!")
 
 
+async def test_an_edit_without_arguments_calls_nothing(agents: AgentBench) -> None:
+    agents.model.plays("think", calls(("add", {"a": 1})), "I see")
+    handle = await agents.start(flow(asking("*")))
+    wait = await agents.task(handle)
+    with pytest.raises(WorkflowUpdateFailedError):
+        await decide(agents, handle, wait, decision="edit", data={"argument": {"a": 5}})
+    await decide(agents, handle, wait, decision="edit", by="kim")
+    assert await agents.result(handle) == {"text": "I see"}
+    assert agents.calls() == []
+    assert "kim wanted to change the call" in agents.model.shown("think")[0][0]
+
+
+async def test_arguments_given_with_an_approval_are_those_the_tool_gets(agents: AgentBench) -> None:
+    agents.model.plays("think", calls(("add", {"a": 1})), "done")
+    handle = await agents.start(flow(asking("*")))
+    wait = await agents.task(handle)
+    await decide(agents, handle, wait, decision="approve", data={"arguments": {"a": 5}})
+    await agents.result(handle)
+    assert agents.calls() == ["add 5 1"]
+
+
 async def test_a_refusal_and_its_reason_are_told_to_the_model_which_goes_on(agents: AgentBench) -> None:
     agents.model.plays("think", calls(("add", {"a": 1})), calls(("lookup", {"city": "Jeju"})), "then not")
     handle = await agents.start(flow(asking("add")))

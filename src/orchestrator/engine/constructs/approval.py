@@ -15,7 +15,11 @@ EDIT = "edit"
 """The decision that goes with other arguments in ``data.arguments``."""
 SHOWN = 20_000
 """Characters of the arguments that the task shows."""
-_FORM: dict[str, Json] = {"type": "object", "properties": {"arguments": {"type": "object"}}}
+_FORM: dict[str, Json] = {
+    "type": "object",
+    "properties": {"arguments": {"type": "object"}},
+    "additionalProperties": False,
+}
 
 
 async def approve(
@@ -42,7 +46,12 @@ async def approve(
         reason = f": {decision['comment']}" if decision.get("comment") else ", without a reason"
         return f"{decision.get('by') or 'a person'} refused the call of {tool.name}{reason}"
     edited = (decision.get("data") or {}).get("arguments")
-    return arguments if decision["decision"] == APPROVE or edited is None else dict(edited)
+    if edited is not None:
+        # Whatever was decided beside them: what a person wrote is what is called.
+        return dict(edited)
+    if decision["decision"] == EDIT:
+        return f"{decision.get('by') or 'a person'} wanted to change the call of {tool.name} and did not say how"
+    return arguments
 
 
 def _shown(tool: Tool, arguments: dict[str, Json]) -> str:
