@@ -22,6 +22,7 @@ from orchestrator.spec.project import Project
 from orchestrator.steps.attempt import StepInterceptor
 from orchestrator.steps.context import STORE, Resources
 from orchestrator.steps.function import discover
+from orchestrator.steps.listen import listen_activity
 from orchestrator.steps.loop_watch import LoopWatch
 from orchestrator.steps.prepare import prepare_activity
 from orchestrator.steps.registry import Activity, function_activities, step_activities
@@ -98,6 +99,7 @@ class FlowWorker:
             resolve_activity(*resolving, search_attributes=search_attributes),
             resolve_child_activity(*resolving, search_attributes=search_attributes),
             prepare_activity(),
+            listen_activity(self._store),
             child_status,
             child_journal,
             cancel_run,

@@ -23,6 +23,7 @@ from orchestrator.client.connection import temporal_errors
 from orchestrator.client.transcript import Transcript, TranscriptSummary, transcript_of, transcripts_of
 from orchestrator.errors import Conflict, NotFound, OrchestratorError, Refused, TooLarge, Unavailable
 from orchestrator.spec.definition import Json
+from orchestrator.spec.patterns import signal_id
 from orchestrator.store.database import Store
 
 MEMO = "orchestrator"
@@ -240,11 +241,11 @@ class Run:
         whole = {"id": uuid.uuid4().hex, "time": now, "data": None} | {
             name: value for name, value in event.items() if value is not None
         }
-        await self._control(EVENT, {"event": whole}, f"event {whole['id']}")
+        await self._control(EVENT, {"event": whole}, signal_id(whole))
         return whole
 
-    async def _control(self, name: str, message: dict[str, Json], signal_id: str | None = None) -> None:
-        await self.signal(name, message | {"signal_id": signal_id or uuid.uuid4().hex})
+    async def _control(self, name: str, message: dict[str, Json], known_as: str | None = None) -> None:
+        await self.signal(name, message | {"signal_id": known_as or uuid.uuid4().hex})
 
     async def cancel(self, reason: str | None = None) -> None:
         """Ask the run to stop; it compensates and cleans up first. Raises NotFound, Conflict when it is over."""

@@ -4,11 +4,12 @@ from the start (FLOW_FORMAT §5)."""
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 from temporalio import workflow
 
 from orchestrator.spec.definition import Json, Node
+from orchestrator.spec.patterns import matches_type
 
 Event = dict[str, Json]
 
@@ -84,30 +85,3 @@ def as_event(message: Json) -> Event | str:
     if not isinstance(event, dict) or not isinstance(event.get("type"), str) or not event["type"]:
         return 'send {"event": {"type": "order.paid", "data": {…}}}'
     return {"id": None, "time": None, "data": None} | event
-
-
-def matches_type(patterns: Iterable[str], kind: Json) -> bool:
-    """Whether an event type is one of the patterns, in which ``*`` is any text."""
-    return any(pattern == kind or ("*" in pattern and _matches(pattern, str(kind))) for pattern in patterns)
-
-
-def _matches(pattern: str, kind: str) -> bool:
-    """Part by part from the left: a regular expression could be made to try every split of the text."""
-    first, *middle, last = pattern.split("*")
-    if len(kind) < len(first) + len(last) or not kind.startswith(first) or not kind.endswith(last):
-        return False
-    at, end = len(first), len(kind) - len(last)
-    for part in middle:
-        found = kind.find(part, at, end)
-        if found < 0:
-            return False
-        at = found + len(part)
-    return True
-
-
-def member(event: Event, dotted: str) -> Json:
-    """``data.orderid`` of an event; None where a part is missing."""
-    value: Json = event
-    for part in dotted.split("."):
-        value = value.get(part) if isinstance(value, dict) else None
-    return value

@@ -26,6 +26,7 @@ from orchestrator.engine.inbox import Inbox
 from orchestrator.engine.interpreter import Interpreter
 from orchestrator.engine.journal import Journal
 from orchestrator.engine.life import Ending, Life, internal_error, journal_too_large
+from orchestrator.engine.listening import listen_early
 from orchestrator.engine.program import Program, program_of
 from orchestrator.engine.run import Run
 from orchestrator.engine.together import CLEANED_UP_AFTER
@@ -80,6 +81,8 @@ class FlowWorkflow:
             self._life = life = self._begin(walk, args)
             self._take_early()
             self._show_progress()
+            if not self._continued and walk.run.envelope.slice is None:
+                await listen_early(walk)
             return await self._end(await self._lived(life, args))
         except StepFailed as failure:
             self._fail(failure.error)

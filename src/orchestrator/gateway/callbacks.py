@@ -28,7 +28,7 @@ def router(client: Client, settings: Settings) -> APIRouter:
     """The routes."""
     api = APIRouter(prefix=CALLBACKS, tags=["callbacks"])
 
-    @api.post("/{token}", status_code=202, summary="Answer a run that waits for this callback")
+    @api.post("/{token}", status_code=202, operation_id="answerCallback", summary="Answer a run that waits")
     async def answer(token: str, request: Request) -> CallbackTaken:
         """Any body: JSON, a form or text becomes the event's `data`. `{"error": {"type", "message"}}` alone fails the
         waiting step. The first answer counts; a second one is 409."""

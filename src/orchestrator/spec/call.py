@@ -36,6 +36,13 @@ CALLBACK = "orchestrator.callback"
 CALLBACKS = "/v1/callbacks"
 """Where the gateway takes them."""
 
+LISTEN = "listen"
+"""Local activity: notes which events the run waits for. Arguments: ``[{"path", "types", "correlate"}]``, and the
+instant from which on events count. Returns the events that were accepted since then and that some of them may want."""
+
+ANNOUNCE = "announce"
+"""Activity: accepts an event that the engine tells of a run. Arguments: its type, its data."""
+
 CLOSE_TASK = "close-task"
 """Activity: writes a human task's end into the store."""
 

@@ -7,15 +7,16 @@ from sqlalchemy import text
 from orchestrator.store.cache import Cache
 from orchestrator.store.connection import Database
 from orchestrator.store.deliveries import Deliveries
+from orchestrator.store.events import Events
 from orchestrator.store.flows import Flows
 from orchestrator.store.keys import SigningKeys
+from orchestrator.store.listeners import Listeners
 from orchestrator.store.tasks import Tasks
 from orchestrator.store.transcripts import Transcripts
 
 
 class Store:
-    """Flows, tasks, deliveries, cached outputs, transcripts and signing keys in one database. Safe to share between
-    tasks of one event loop."""
+    """Everything the product remembers, by noun, in one database. Safe to share between tasks of one event loop."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -24,6 +25,8 @@ class Store:
         self.deliveries = Deliveries(database)
         self.cache = Cache(database)
         self.transcripts = Transcripts(database)
+        self.events = Events(database)
+        self.listeners = Listeners(database)
         self.keys = SigningKeys(database)
 
     @classmethod

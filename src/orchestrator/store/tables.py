@@ -162,3 +162,44 @@ signing_keys = Table(
     Column("value", String(100), nullable=False),
     Column("created_at", Instant, nullable=False),
 )
+
+events = Table(
+    "event",
+    metadata,
+    # SHA-256 of source and id, which together name an event (CloudEvents 1.0 §3.1) and are of any length.
+    Column("id", String(64), primary_key=True),
+    Column("event_id", Text, nullable=False),
+    Column("type", String(255), nullable=False),
+    Column("source", Text, nullable=False),
+    Column("subject", Text),
+    Column("time", String(40), nullable=False),
+    # JSON as text, as in cached_output.
+    Column("data", Text, nullable=False),
+    # How many events led to this one.
+    Column("depth", Integer, nullable=False),
+    Column("accepted_at", Instant, nullable=False),
+    Column("due_at", Instant, nullable=False),
+    Column("leased_until", Instant),
+    Column("routed_at", Instant),
+    Column("outcome", Text),
+    Index("event_by_turn", "routed_at", "due_at"),
+    Index("event_by_time", "accepted_at"),
+)
+
+listeners = Table(
+    "listener",
+    metadata,
+    # SHA-256 of run, path and type.
+    Column("id", String(64), primary_key=True),
+    Column("run_id", Text, nullable=False),
+    Column("path", Text, nullable=False),
+    Column("type", String(255), nullable=False),
+    Column("is_pattern", Boolean, nullable=False),
+    # The members that correlate, as a JSON list, and SHA-256 over type and their values.
+    Column("members", Text, nullable=False),
+    Column("digest", String(64), nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Index("listener_by_type", "is_pattern", "type"),
+    Index("listener_by_digest", "digest"),
+    Index("listener_by_run", "run_id"),
+)

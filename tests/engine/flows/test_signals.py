@@ -11,8 +11,8 @@ from temporalio.client import Client, WorkflowHandle, WorkflowUpdateFailedError
 from tests.engine.harness import Workbench, open_workbench, untroubled
 
 from orchestrator.client.run import Run
-from orchestrator.engine.events import matches_type
 from orchestrator.errors import Conflict
+from orchestrator.spec.patterns import matches_type
 
 Handle = WorkflowHandle[Any, Any]
 

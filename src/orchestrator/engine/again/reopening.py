@@ -13,7 +13,7 @@ from orchestrator.spec.definition import Json
 Record = Mapping[str, Json]
 State = dict[str, Json]
 
-_OLD = ("deadline", "bound", "wake", "until", "retry_at", "retry_until", "handling", "failure", "listening")
+_OLD = ("deadline", "bound", "wake", "until", "retry_at", "retry_until", "handling", "failure", "listening", "since")
 
 
 def fresh(state: Mapping[str, Json]) -> State:

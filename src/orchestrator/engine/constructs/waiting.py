@@ -12,15 +12,17 @@ from temporalio import workflow
 from orchestrator.engine.activities import Outcome
 from orchestrator.engine.callbacks import name_of
 from orchestrator.engine.clock import now_text
-from orchestrator.engine.events import Event, matches_type, member
+from orchestrator.engine.events import Event
 from orchestrator.engine.failures import StepFailed, error_record, told
 from orchestrator.engine.frame import Frame
 from orchestrator.engine.inbox import Receiver, new_future
+from orchestrator.engine.listening import listen
 from orchestrator.engine.run import Walk
 from orchestrator.engine.waits import Wait
 from orchestrator.expressions import ExpressionError, Meter
 from orchestrator.spec.base import parse_duration
 from orchestrator.spec.definition import Json, Node
+from orchestrator.spec.patterns import matches_type, member
 
 OPERATIONS_PER_EVENT = 1_000
 """What the `if` of a wait may cost: it is evaluated while messages are handled, a thousand of which may come in one
@@ -73,6 +75,7 @@ async def wait_for_event(walk: Walk, node: Node, frame: Frame, path: str) -> Out
     until = listening.state["until"]
     shown = None if until is None else run.clock.text(until)
     with run.waits.open(Wait(path, node.id, "event", shown)), listening.opened():
+        await listening.announced()
         if until is None:
             await listening.done
         else:
@@ -114,6 +117,16 @@ class _Listening:
         if not isinstance(self._correlate, dict):
             message = f"`correlate` of '{node.id}' gave {told(self._correlate)}; it takes a mapping"
             raise StepFailed(error_record(node, path, "invalid_config", message))
+
+    async def announced(self) -> None:
+        """Tell once that events are waited for. What is waited for from the run's start was told then."""
+        if self.signal is not None or self._node.id in self._walk.program.early or "listening" in self.state:
+            return
+        since = self.state.setdefault("since", now_text())
+        if not self.is_full():
+            wanted = {"path": self._path, "types": list(self.types), "correlate": self._correlate}
+            await listen(self._walk.run, [wanted], since)
+        self.state["listening"] = True
 
     def is_full(self) -> bool:
         """Whether everything has come."""
