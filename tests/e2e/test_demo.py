@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -37,11 +39,13 @@ def test_the_demo_leaves_no_process_behind(launch: Callable[..., Product]) -> No
 
 
 def test_the_demo_takes_free_ports_where_the_usual_ones_are_taken(launch: Callable[..., Product]) -> None:
-    running = launch("up")
-    running.wait_for("ready")
-    taken = {name: running.environment[name] for name in running.environment if name.endswith("_PORT")}
-    demo = launch("demo", **{name: port for name, port in taken.items() if name.startswith("ORCHESTRATOR_")})
-    assert demo.process.wait(SECONDS) == 0, demo.said()
+    with contextlib.ExitStack() as held:
+        taken = {}
+        for name in ("PORT", "TEMPORAL_PORT", "TEMPORAL_UI_PORT"):
+            listener = held.enter_context(socket.create_server(("127.0.0.1", 0)))
+            taken[f"ORCHESTRATOR_{name}"] = str(listener.getsockname()[1])
+        demo = launch("demo", **taken)
+        assert demo.process.wait(SECONDS) == 0, demo.said()
 
 
 def test_the_demo_outside_a_project_says_what_is_missing(launch: Callable[..., Product], tmp_path: Path) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import httpx
 import pytest
-from tests.e2e.product import Product, children_of, is_alive
+from tests.e2e.product import Product, children_of, copy_project, is_alive
 
 BROKEN = "id: hello\nsteps:\n  - id: greet\n    type: functon\n    config: {handler: greet}\n"
 SLOW = """
@@ -32,19 +33,9 @@ def test_a_signal_stops_everything_and_is_no_error(launch: Callable[..., Product
     assert [pid for pid in group if is_alive(pid)] == []
 
 
-def test_a_killed_process_takes_its_temporal_server_with_it(launch: Callable[..., Product]) -> None:
-    product = launch()
-    product.wait_for("ready")
-    group = children_of(product.process.pid)
-    assert group
-    product.stop(signal.SIGKILL)
-    deadline = time.monotonic() + 30
-    while any(is_alive(pid) for pid in group):
-        assert time.monotonic() < deadline, "the Temporal server outlived us"
-        time.sleep(0.05)
-
-
-def test_a_run_goes_on_after_the_whole_product_was_killed(launch: Callable[..., Product]) -> None:
+def test_a_killed_product_takes_its_temporal_server_with_it_and_its_runs_go_on_with_the_next(
+    launch: Callable[..., Product],
+) -> None:
     product = launch()
     (product.folder / "workflows" / "slow.yaml").write_text(SLOW, encoding="utf-8")
     product.wait_for("published flow slow")
@@ -52,10 +43,12 @@ def test_a_run_goes_on_after_the_whole_product_was_killed(launch: Callable[..., 
     started = product.cli("run", "slow", "--run-id", "slow-1")
     assert started.returncode == 0, started.stderr
     group = children_of(product.process.pid)
+    assert group
     product.stop(signal.SIGKILL)
     deadline = time.monotonic() + 60
     while any(is_alive(pid) for pid in group):
         assert time.monotonic() < deadline, "the Temporal server outlived us"
+        time.sleep(0.05)
     ports = {name: value for name, value in product.environment.items() if name.endswith("_PORT")}
     again = launch(**{name: value for name, value in ports.items() if name.startswith("ORCHESTRATOR_")})
     again.wait_for("ready")
@@ -67,11 +60,17 @@ def test_a_run_goes_on_after_the_whole_product_was_killed(launch: Callable[..., 
         assert time.monotonic() < deadline, shown.stdout + shown.stderr
 
 
-def test_a_changed_flow_counts_at_once_and_a_broken_one_is_shown_and_left_alone(
-    launch: Callable[..., Product],
-) -> None:
-    product = launch()
-    product.wait_for("ready")
+@pytest.fixture(scope="module")
+def without_key(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
+    """A product that tests look at and leave as it was, started without a key."""
+    running = Product(copy_project(tmp_path_factory.mktemp("watched")))
+    running.wait_for("ready")
+    yield running
+    running.stop()
+
+
+def test_a_changed_flow_counts_at_once_and_a_broken_one_is_shown_and_left_alone(without_key: Product) -> None:
+    product = without_key
     hello = product.folder / "workflows" / "hello.yaml"
     good = hello.read_text(encoding="utf-8")
     hello.write_text(good.replace("Good to see you.", "Welcome back."), encoding="utf-8")
@@ -84,27 +83,29 @@ def test_a_changed_flow_counts_at_once_and_a_broken_one_is_shown_and_left_alone(
     product.wait_for("function")
     ran = product.cli("run", "hello", "-i", "name=Ada", "--wait", "--json")
     assert json.loads(ran.stdout)["result"] == {"text": "Hello, Ada! Welcome back."}
+    hello.write_text(good, encoding="utf-8")
 
 
-def test_a_broken_project_file_is_shown_and_the_last_good_one_stays(launch: Callable[..., Product]) -> None:
-    product = launch()
-    product.wait_for("ready")
-    (product.folder / "orchestrator.yaml").write_text("databses: {}\n", encoding="utf-8")
-    product.wait_for("orchestrator.yaml:1:1")
-    assert httpx.get(f"{product.settings.gateway_url}/health", timeout=30).status_code == 200
+def test_a_broken_project_file_is_shown_and_the_last_good_one_stays(without_key: Product) -> None:
+    file = without_key.folder / "orchestrator.yaml"
+    good = file.read_text(encoding="utf-8")
+    file.write_text("databses: {}\n", encoding="utf-8")
+    without_key.wait_for("orchestrator.yaml:1:1")
+    assert httpx.get(f"{without_key.settings.gateway_url}/health", timeout=30).status_code == 200
+    file.write_text(good, encoding="utf-8")
 
 
 @pytest.mark.parametrize(
     "variable", ["ORCHESTRATOR_PORT", "ORCHESTRATOR_TEMPORAL_PORT", "ORCHESTRATOR_TEMPORAL_UI_PORT"]
 )
 def test_a_taken_port_is_one_sentence_that_names_the_variable(launch: Callable[..., Product], variable: str) -> None:
-    first = launch()
-    first.wait_for("ready")
-    second = launch(**{variable: first.environment[variable], "ORCHESTRATOR_STATE_DIR": ".other"})
-    assert second.process.wait(60) == 1
-    said = second.said().strip().splitlines()[-1]
-    assert variable in said and first.environment[variable] in said
-    assert "Traceback" not in second.said()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        product = launch(**{variable: port})
+        assert product.process.wait(60) == 1
+    said = product.said().strip().splitlines()[-1]
+    assert variable in said and port in said
+    assert "Traceback" not in product.said()
 
 
 def test_gateway_and_worker_as_processes_of_their_own_serve_a_run(launch: Callable[..., Product]) -> None:
@@ -125,9 +126,8 @@ def test_gateway_and_worker_as_processes_of_their_own_serve_a_run(launch: Callab
     assert gateway.stop() == 0
 
 
-def test_without_a_key_a_stand_in_answers_for_claude_and_the_product_says_so(launch: Callable[..., Product]) -> None:
-    product = launch()
-    product.wait_for("ready")
+def test_without_a_key_a_stand_in_answers_for_claude_and_the_product_says_so(without_key: Product) -> None:
+    product = without_key
     assert "stand-in" in product.said() and "ANTHROPIC_API_KEY is not set" in product.said()
     body = {"id": "c-1", "content": "테스트 메시지입니다", "user_id": "u-1"}
     started = httpx.post(f"{product.settings.gateway_url}/api/webhooks/content", json=body, timeout=30)
