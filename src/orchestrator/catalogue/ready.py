@@ -89,7 +89,9 @@ def with_ready_entry(kind: str, given: Json) -> Json:
     ready = ready_entry(kind, name)
     own = {key: value for key, value in given.items() if key != "use"}
     merged = _merged(_kept(ready.entry, own), own)
-    missing = [need for need in ready.needs if _member(merged, need.name) is None]
+    # What a command needs, a URL in its place does not.
+    asked = (need for need in ready.needs if "url" not in merged or need.name.partition(".")[0] not in _COMMAND_KEYS)
+    missing = [need for need in asked if _member(merged, need.name) in (None, "")]
     if missing:
         listed = "; ".join(f"{need.name}: {need.about}" for need in missing)
         raise ReadyEntryUnusable(f"an entry with `use: {name}` must give {listed}")

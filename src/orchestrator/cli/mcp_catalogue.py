@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 import yaml
 
-from orchestrator.catalogue import CATEGORIES, ReadyEntry, ReadyEntryUnusable, ready_entries, ready_entry
+from orchestrator.catalogue import CATEGORIES, Need, ReadyEntry, ReadyEntryUnusable, ready_entries, ready_entry
 from orchestrator.cli.console import InputUnusable, show, show_json, show_table
 
 Json = Any
@@ -59,10 +59,17 @@ def _explained(ready: ReadyEntry) -> list[str]:
         lines.append(f"# {' '.join(ready.notes.split())}")
     lines += [f"# set ORCHESTRATOR_SECRET_{need.name}: {need.about}" for need in ready.secrets]
     lines += [f"{ready.kind}:", f"  {ready.name}:", f"    use: {ready.name}"]
-    lines += [f'    {need.name}: ""  # {need.about}' for need in ready.needs]
+    lines += [_place(need) for need in ready.needs]
     lines.append("    # which stands for, unless you write some of it here:")
     whole = yaml.safe_dump(dict(ready.entry), sort_keys=False, allow_unicode=True, width=110)
     return [*lines, *(f"    #   {line}" for line in whole.splitlines())]
+
+
+def _place(need: Need) -> str:
+    """The line on which the author gives it."""
+    key, _, member = need.name.partition(".")
+    value = f'{{{member}: ""}}' if member else '""'
+    return f"    {key}: {value}  # {need.about}"
 
 
 def _json(ready: ReadyEntry) -> dict[str, Json]:

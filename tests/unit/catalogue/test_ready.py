@@ -37,7 +37,10 @@ def filled(ready: ReadyEntry) -> tuple[dict[str, Any], set[str]]:
         asked.add(name)
         return "a-secret"
 
-    given = {"use": ready.name} | {need.name: "https://example.test" for need in ready.needs}
+    given: dict[str, Any] = {"use": ready.name}
+    for need in ready.needs:
+        key, _, member = need.name.partition(".")
+        given[key] = {member: "/a/file"} if member else "https://example.test"
     return fill_catalogue_entry(with_ready_entry(ready.kind, given), secret), asked
 
 
@@ -125,6 +128,8 @@ def test_an_unknown_name_is_refused_with_the_nearest() -> None:
 def test_what_only_the_author_knows_is_asked_for() -> None:
     with pytest.raises(ReadyEntryUnusable, match="must give base_url: your site"):
         with_ready_entry("services", {"use": "jira"})
+    with pytest.raises(ReadyEntryUnusable, match=r"must give env\.MEMORY_FILE_PATH: the file"):
+        with_ready_entry("mcp", {"use": "memory", "env": {"OTHER": "x"}})
     assert with_ready_entry("services", {"use": "jira", "base_url": "https://a.test"})["base_url"] == "https://a.test"
 
 
