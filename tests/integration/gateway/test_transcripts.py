@@ -16,6 +16,7 @@ from tests.integration.gateway.conftest import Door, open_door
 
 from orchestrator.cli.console import show_json
 from orchestrator.cli.transcript import _lines
+from orchestrator.client import RunFailed
 from orchestrator.client.transcript import _is_known, forget_old
 from orchestrator.errors import NotFound
 from orchestrator.store import tables
@@ -147,6 +148,20 @@ async def test_an_agent_that_try_runs_again_begins_a_new_conversation(manned: Do
     assert [len(request.body["messages"]) for request in claude.requests] == [1, 2, 1]
     [listed] = await run.transcripts()
     assert listed.turns == 1
+
+
+async def test_a_delivery_that_starts_a_failed_run_again_begins_a_new_conversation(
+    manned: Door, claude: ClaudeStandIn
+) -> None:
+    await manned.publish("id: once\nsteps: [{id: ask, type: agent, config: {goal: Go., model: claude-haiku-5-5}}]")
+    claude.add(Reply.paused("First thought."), Reply.refusal(), "Second thought.")
+    first = await manned.client.start("once", idempotency_key="k")
+    with pytest.raises(RunFailed, match="refusal"):
+        await first.result(30)
+    second = await manned.client.start("once", idempotency_key="k")
+    assert second.id == first.id
+    assert await second.result(30) == {"text": "Second thought."}
+    assert [len(request.body["messages"]) for request in claude.requests] == [1, 2, 1]
 
 
 async def test_a_conversation_is_kept_as_long_as_temporal_knows_a_run_of_its_chain(idle: Door) -> None:
