@@ -11,7 +11,7 @@ from mcp.client.sse import sse_client
 from mcp.client.streamable_http import streamable_http_client
 
 from orchestrator.spec.acts.mcp import McpServer
-from orchestrator.steps.mcp_call import CALL, TooLarge
+from orchestrator.steps.mcp_call import CALL, ServerGone, TooLarge
 
 _PLAIN = {"", "identity"}
 _ENDS = (b"\n\n", b"\r\n\r\n", b"\r\r")
@@ -20,8 +20,8 @@ _SSE_EVENT = 1_000_000
 """Bytes: the SDK ends the whole connection at a few more."""
 
 
-class Overflow(httpx2.StreamError):
-    """An answer has more bytes than it may have. A StreamError, so that the SDK ends this request alone."""
+class Unfinished(httpx2.StreamError):
+    """An answer is not read to its end. A StreamError, so that the SDK ends this request alone."""
 
 
 class Compressed(httpx2.StreamError):
@@ -42,11 +42,15 @@ async def http_transport(
         most = min(limit, _SSE_EVENT) if sse else limit
         response.stream = _Counted(response, most, lost if sse else None)
 
-    def client(**more: Any) -> httpx2.AsyncClient:
-        # The session bounds each call; a read timeout here would end the whole connection with it.
-        settings = more | {"timeout": httpx2.Timeout(30.0, read=None), "auth": auth}
-        settings["headers"] = {**server.headers, "accept-encoding": "identity"}
-        return httpx2.AsyncClient(**settings, event_hooks={"response": [arrived]})
+    def client() -> httpx2.AsyncClient:
+        return httpx2.AsyncClient(
+            headers={**server.headers, "accept-encoding": "identity"},
+            auth=auth,
+            # Every call is bounded as a whole. What times out here, or waits here for its turn, ends all calls.
+            timeout=httpx2.Timeout(30.0, read=None, pool=None),
+            limits=httpx2.Limits(max_connections=None, max_keepalive_connections=20),
+            event_hooks={"response": [arrived]},
+        )
 
     if sse:
 
@@ -90,9 +94,16 @@ class _Counted(httpx2.AsyncByteStream):
     async def __aiter__(self) -> AsyncIterator[bytes]:
         if self._packed:
             raise self._end_with(Compressed("the answer is compressed, though nobody asked for that"))
-        async for chunk in self._stream:
-            self._count(chunk)
-            yield chunk
+        try:
+            async for chunk in self._stream:
+                self._count(chunk)
+                yield chunk
+        except httpx2.TransportError as error:
+            if self._events:
+                # The SDK takes a stream of events up again where it broke off.
+                raise
+            self._end_with(ServerGone(error, unsent=False))
+            raise Unfinished("the answer broke off") from error
 
     def _count(self, chunk: bytes) -> None:
         self._size += len(chunk)
@@ -104,7 +115,7 @@ class _Counted(httpx2.AsyncByteStream):
             self._end = seen[-_LONGEST_END + 1 :]
         if self._size > self._limit:
             self._end_with(TooLarge(self._limit))
-            raise Overflow("the answer is too large")
+            raise Unfinished("the answer is too large")
 
     def _end_with(self, reason: Exception) -> Exception:
         call = CALL.get()

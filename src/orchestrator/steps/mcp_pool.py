@@ -54,7 +54,7 @@ _LISTEN_AGAIN = 30.0
 """Seconds until a stream of changes that broke off is opened again."""
 
 # The SDK logs whole messages, answers of authorization servers among them. What matters is in the step's error.
-for _name in ("client", "mcp.client", "mcp.shared"):
+for _name in ("client", "mcp.client"):
     logging.getLogger(_name).setLevel(logging.CRITICAL + 1)
 
 
@@ -115,9 +115,8 @@ class Connection:
             waited: set[asyncio.Future[Any]] = {connected, self._owner}
             await asyncio.wait(waited, timeout=self.server.connect_timeout, return_when=_FIRST)
             if not connected.done():
-                silent = not self._owner.done()
-                cause = TimeoutError() if silent else call.reason or self._cause
-                raise ServerGone(cause, unsent=not silent, said=str(self._stderr))
+                cause = call.reason or self._cause if self._owner.done() else TimeoutError()
+                raise ServerGone(cause, unsent=False, said=str(self._stderr))
             self._client = connected.result()
         finally:
             if self._client is None:

@@ -15,6 +15,8 @@ from typing import Any
 Json = Any
 GIVEN = dict(argument.split("=", 1) for argument in sys.argv[1:])
 tools: list[Json] = []
+offered: dict[str, Json] = {}
+"""What the client said it can do."""
 
 
 def write(text: str) -> None:
@@ -97,6 +99,7 @@ TOOLS: dict[str, Callable[[int, Json], object]] = {
     "sloppy": lambda number, given: send(id=number, result={"content": "just text"}),
     "broken": lambda number, given: write(f'{{"id": {number}, "what": "is this"}}'),
     "hang": lambda number, given: time.sleep(60),
+    "offered": lambda number, given: answer(number, ", ".join(offered)),
     "pid": lambda number, given: answer(number, str(os.getpid())),
     "variable": lambda number, given: answer(number, os.environ.get(given["name"], "")),
     "link": link,
@@ -128,6 +131,7 @@ def main() -> None:
         method, number, given = message.get("method"), message.get("id"), message.get("params", {})
         if method == "initialize":
             about = {"capabilities": {"tools": {"listChanged": True}}, "serverInfo": {"name": "bare", "version": "1"}}
+            offered.update(given["capabilities"])
             send(id=number, result={"protocolVersion": given["protocolVersion"], **about})
         elif method == "tools/list":
             counted += 1

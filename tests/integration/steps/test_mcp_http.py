@@ -142,6 +142,12 @@ async def test_credentials_are_never_given_to_another_issuer(call: Call, service
     assert service.grants == []
 
 
+async def test_a_refused_connection_is_asked_for_once(call: Call, service: Service) -> None:
+    error = await call.fails("t")
+    assert error.type == "http_401"
+    assert len(service.http.requests) <= 2
+
+
 @pytest.mark.parametrize(
     ("answer", "type_", "retryable"),
     [
@@ -244,6 +250,46 @@ async def test_fifty_megabytes_are_refused_while_they_arrive(
     service.result = None
     assert (await call("t"))["text"] == "done"
     assert sum(b"initialize" in request.body for request in service.http.requests) == 2
+
+
+def broken_off(number: int) -> Response:
+    async def body() -> AsyncIterator[bytes]:
+        yield b'{"jsonrpc":'
+        raise ConnectionError("the server's own machine is on fire")
+
+    return StreamingResponse(body(), media_type="application/json")
+
+
+async def test_an_answer_that_breaks_off_fails_its_call_and_none_beside_it(call: Call, service: Service) -> None:
+    service.signed_in = False
+    await call("t")
+    service.result = slow
+    before = len(service.http.requests)
+    beside = asyncio.create_task(call("t"))
+    async with asyncio.timeout(15):
+        while len(service.http.requests) == before:
+            await asyncio.sleep(0.01)
+    service.result = broken_off
+    error = await call.fails("t")
+    assert (error.type, error.retryable) == ("network_error", True)
+    assert (await beside)["text"] == "done"
+
+
+def slow(number: int) -> Response:
+    async def body() -> AsyncIterator[bytes]:
+        yield b" "
+        await asyncio.sleep(0.5)
+        yield json.dumps({"jsonrpc": "2.0", "id": number, "result": DONE}).encode()
+
+    return StreamingResponse(body(), media_type="application/json")
+
+
+async def test_a_hundred_and_fifty_calls_run_side_by_side(call: Call, service: Service) -> None:
+    service.signed_in = False
+    await call("t")
+    service.result = slow
+    results = await asyncio.gather(*(call("t") for _ in range(150)))
+    assert {result["text"] for result in results} == {"done"}
 
 
 def packed(number: int) -> Response:

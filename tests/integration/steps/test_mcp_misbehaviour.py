@@ -119,6 +119,10 @@ async def test_the_list_of_tools_is_read_again_when_the_server_says_that_it_chan
     assert log.read_text() == "2"
 
 
+async def test_servers_are_offered_questions_and_nothing_else(call: Call) -> None:
+    assert (await call("offered"))["text"] == "elicitation"
+
+
 async def test_allow_narrows_what_is_listed(call: Call) -> None:
     call.entry = bare(allow=["h*", "echo"])
     assert [tool.name for tool in await step.list_tools("s", call.context())] == ["echo", "huge", "huge_last", "hang"]
