@@ -11,10 +11,11 @@ import asyncio
 import json
 import warnings
 from typing import Any
+from urllib.parse import urlsplit
 
 import anthropic
 import httpx2
-from anthropic import AsyncAnthropic
+from anthropic import AsyncAnthropic, DefaultAsyncHttpxClient
 from anthropic.lib.streaming import AsyncMessageStream
 from anthropic.types import Message
 from pydantic import BaseModel, model_validator
@@ -37,21 +38,30 @@ _BROKEN = (ValueError, TypeError, LookupError, AttributeError, RuntimeError)
 class _Api:
     """The SDK client of one worker."""
 
-    def __init__(self, key: str, base_url: str | None, silence: float) -> None:
+    def __init__(self, key: str, address: str, silence: float) -> None:
         # Both are given so that the SDK never looks for credentials or addresses by itself; Temporal retries.
         self.sdk = AsyncAnthropic(
             api_key=key,
-            base_url=base_url or "https://api.anthropic.com",
+            base_url=address,
             max_retries=0,
             timeout=httpx2.Timeout(silence, connect=_CONNECT_SECONDS),
+            http_client=_directly(urlsplit(address).hostname or ""),
         )
 
     async def aclose(self) -> None:
         await self.sdk.close()
 
 
+def _directly(host: str) -> httpx2.AsyncClient | None:
+    """A client that reaches a stand-in on this machine past the proxies of the environment; None where they apply."""
+    if host != "localhost" and not host.startswith("127."):
+        return None
+    return DefaultAsyncHttpxClient(mounts={f"all://{host}": None})
+
+
 async def connect(context: StepContext) -> AsyncAnthropic:
-    """The SDK client that all steps of this worker share. Raises TerminalError ``missing_key``."""
+    """The SDK client that all steps of this worker share. Raises TerminalError ``missing_key``, and ``invalid_config``
+    for an ANTHROPIC_BASE_URL that is none."""
     settings = context.settings
     key = settings.anthropic_api_key
     if not key:
@@ -62,7 +72,13 @@ async def connect(context: StepContext) -> AsyncAnthropic:
         )
 
     async def opener() -> _Api:
-        return _Api(key, settings.anthropic_base_url, settings.claude_silence)
+        address = settings.anthropic_base_url or "https://api.anthropic.com"
+        try:
+            if not address.startswith(("http://", "https://")):
+                raise ValueError("it does not begin with http:// or https://")
+            return _Api(key, address, settings.claude_silence)
+        except (ValueError, httpx2.InvalidURL) as error:
+            raise TerminalError("invalid_config", f"ANTHROPIC_BASE_URL={address} cannot be used: {error}") from error
 
     return (await context.resources.shared("claude", opener)).sdk
 

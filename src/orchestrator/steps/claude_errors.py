@@ -23,6 +23,8 @@ _HINTS = {
     413: "send less text",
 }
 
+_SHORTEST_KEY = 8
+"""Characters; shorter ones, such as a stand-in takes, are parts of words."""
 _LONGEST = 500
 """Characters of what another side said that a message repeats."""
 
@@ -34,7 +36,7 @@ def failure_of(error: Exception, request: dict[str, Any], context: StepContext) 
     """``step_error`` for one request, without the key: a gateway between may repeat what it was sent."""
     made = step_error(error, str(request["model"]))
     key = context.settings.anthropic_api_key
-    if key:
+    if key and len(key) >= _SHORTEST_KEY:
         made.message = made.message.replace(key, "***")
         made.args = (made.message,)
     return made

@@ -215,6 +215,23 @@ async def test_a_missing_key_names_the_variable_to_set(make_context: MakeContext
     assert caught.value.type == "missing_key"
 
 
+async def test_a_stand_in_on_this_machine_is_reached_past_the_proxies_of_the_environment(
+    claude: ClaudeStandIn, ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    claude.add("here")
+    assert await ask() == {"text": "here"}
+
+
+@pytest.mark.parametrize("address", ["api.anthropic.com", "http://[", "file:///x"])
+async def test_an_address_that_is_none_is_the_configurations_fault(make_context: MakeContext, address: str) -> None:
+    context = make_context(settings={"anthropic_api_key": "k", "anthropic_base_url": address})
+    with pytest.raises(TerminalError, match="ANTHROPIC_BASE_URL") as caught:
+        await step.run(ClaudeConfig(prompt="Hi"), context)
+    assert caught.value.type == "invalid_config"
+
+
 async def test_an_unreachable_api_is_a_network_error(make_context: MakeContext) -> None:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
