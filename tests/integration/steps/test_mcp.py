@@ -131,6 +131,12 @@ async def test_a_result_over_the_limit_is_refused_whole(call: Call) -> None:
     assert "max_result" in error.message
 
 
+async def test_a_result_far_over_the_limit_is_not_kept_and_the_next_call_works(either: Call) -> None:
+    error = await either.fails("big", {"size": 6_000_000})
+    assert (error.type, error.retryable) == ("payload_too_large", False)
+    assert (await either("shout", {"text": "a"}))["text"] == "A"
+
+
 async def test_a_slow_tool_is_a_timeout_and_the_connection_lives_on(either: Call) -> None:
     either.entry = either.entry | {"timeout": "1s"}
     first = (await either("pid"))["text"]
