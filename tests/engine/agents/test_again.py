@@ -311,3 +311,30 @@ async def test_an_agent_that_fails_in_a_try_that_is_tried_again_begins_anew(agen
     assert agents.model.turns("think") == [0, 1, 0, 1]
     keys = [line.split()[2] for line in agents.calls() if line.startswith("start a")]
     assert len(set(keys)) == 2, "another conversation's call is another call"
+
+
+async def test_a_retried_run_goes_on_in_the_agent_and_the_flow_that_were_stopped_as_tools(
+    agents: AgentBench, client: Client
+) -> None:
+    declared = {"helper": {"system": "helper", "tools": tools("add", "hold")}}
+    steps = [{"id": "h", "type": "function", "config": {"handler": "hold", "args": ["child"]}}]
+    await admission.publish_text(agents.bench.store, Project(), flow(*steps, id="child"))
+    agents.model.plays("think", calls(("helper", {"goal": "go"}), ("child", {})), "done")
+    agents.model.plays("helper", calls(("add", {"a": 1})), calls(("hold", {"name": "a"}), ("add", {"a": 2})), "helped")
+    text = flow(agent(tools=[{"agent": "helper"}, {"flow": "child"}]), agents=declared)
+    await admission.publish_text(agents.bench.store, Project(), text)
+    run = await client.start("agents")
+    for word in ("start a", "start child", "add 2"):
+        await agents.until_called(word)
+    await asyncio.sleep(0.1)
+    await run.cancel()
+    with pytest.raises(Exception, match="cancel"):
+        await run.result(30)
+    for name in ("a", "child"):
+        HOLDS[name].set()
+    again = await client.retry(run.id)
+    assert await again.result(30) == {"text": "done"}
+    assert agents.model.turns("helper") == [0, 1, 2]
+    assert agents.model.turns("think") == [0, 1]
+    assert sorted(line for line in agents.calls() if line.startswith("add")) == ["add 1 1", "add 2 1"]
+    assert agents.model.shown("think") == [["helped", "child"]]
