@@ -11,8 +11,11 @@ from orchestrator.store.events import Events
 from orchestrator.store.flows import Flows
 from orchestrator.store.keys import SigningKeys
 from orchestrator.store.listeners import Listeners
+from orchestrator.store.responses import Responses
+from orchestrator.store.samples import Samples
 from orchestrator.store.tasks import Tasks
 from orchestrator.store.transcripts import Transcripts
+from orchestrator.store.uploads import Uploads
 
 
 class Store:
@@ -28,6 +31,9 @@ class Store:
         self.events = Events(database)
         self.listeners = Listeners(database)
         self.keys = SigningKeys(database)
+        self.responses = Responses(database)
+        self.samples = Samples(database)
+        self.uploads = Uploads(database)
 
     @classmethod
     async def open(cls, url: str) -> Store:

@@ -14,6 +14,7 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     PrimaryKeyConstraint,
     String,
@@ -202,4 +203,41 @@ listeners = Table(
     Index("listener_by_type", "is_pattern", "type"),
     Index("listener_by_digest", "digest"),
     Index("listener_by_run", "run_id"),
+)
+
+responses = Table(
+    "response",
+    metadata,
+    Column("run_id", Text, primary_key=True),
+    # What answered; nothing where the caller was told to come back before anything did.
+    Column("path", Text),
+    # JSON as text, as in cached_output.
+    Column("answer", Text),
+    Column("created_at", Instant, nullable=False),
+    Index("response_by_time", "created_at"),
+)
+
+samples = Table(
+    "sample",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("flow", String(100), nullable=False),
+    Column("trigger", String(100), nullable=False),
+    Column("version", String(200), nullable=False),
+    # JSON as text, as in cached_output.
+    Column("delivery", Text, nullable=False),
+    Column("outcome", Text, nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Index("sample_by_flow", "flow", "trigger", "created_at"),
+)
+
+uploads = Table(
+    "upload",
+    metadata,
+    # SHA-256 of the content: the same file is kept once.
+    Column("id", String(64), primary_key=True),
+    Column("size", Integer, nullable=False),
+    Column("used_at", Instant, nullable=False),
+    Column("content", LargeBinary, nullable=False),
+    Index("upload_by_time", "used_at"),
 )

@@ -1,0 +1,74 @@
+"""Uploads: files that came with a delivery. Runs carry references to them; steps read them."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from datetime import UTC, datetime, timedelta
+
+from sqlalchemy import delete, select
+from sqlalchemy.dialects.postgresql import insert as postgresql_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+
+from orchestrator.errors import NotFound
+from orchestrator.store import tables
+from orchestrator.store.connection import Database
+
+SCHEME = "upload:"
+"""What a reference begins with: ``upload:<sha-256>/<file name>``."""
+KEPT = 90 * 86400.0
+"""Seconds for which an upload is kept after it came last."""
+_REFERENCE = re.compile(r"upload:([0-9a-f]{64})(?:/([^/]*))?")
+_UNSAFE = re.compile(r"[^\w.()+ -]")
+_LONGEST_NAME = 150
+
+
+class Uploads:
+    """Files by what is in them: the same file is kept once."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def put(self, content: bytes, name: str) -> str:
+        """Keep a file; its reference. ``name`` is only shown, and tells what kind of file it is."""
+        table = tables.uploads
+        digest = hashlib.sha256(content).hexdigest()
+        now = datetime.now(UTC)
+        async with self._database.writing() as connection:
+            insert = postgresql_insert if connection.dialect.name == "postgresql" else sqlite_insert
+            await connection.execute(
+                insert(table)
+                .values(id=digest, size=len(content), used_at=now, content=content)
+                .on_conflict_do_update(index_elements=["id"], set_={"used_at": now})
+            )
+        return f"{SCHEME}{digest}/{file_name(name)}"
+
+    async def read(self, reference: str) -> tuple[str, bytes]:
+        """Name and content of the file that a reference names. Raises NotFound."""
+        match = _REFERENCE.fullmatch(reference)
+        if match is None:
+            raise NotFound(f"'{reference[:100]}' is no reference to an upload; it looks like upload:<sha-256>/<name>")
+        table = tables.uploads
+        async with self._database.reading() as connection:
+            found = await connection.execute(select(table.c.content).where(table.c.id == match[1]))
+            content = found.scalar_one_or_none()
+        if content is None:
+            raise NotFound(
+                f"the upload {match[1][:12]}… is not in the store any more: uploads are kept {KEPT / 86400:g} days"
+            )
+        return match[2] or match[1], content
+
+    async def purge(self, older_than: float = KEPT) -> int:
+        """Delete what came last longer ago than so many seconds; how many there were."""
+        table = tables.uploads
+        before = datetime.now(UTC) - timedelta(seconds=older_than)
+        async with self._database.writing() as connection:
+            deleted = await connection.execute(delete(table).where(table.c.used_at < before))
+        return deleted.rowcount
+
+
+def file_name(name: str) -> str:
+    """A sender's file name without folders and without what could mean something somewhere."""
+    last = re.split(r"[/\\]", name)[-1]
+    plain = _UNSAFE.sub("_", last).strip(". ")
+    return plain[-_LONGEST_NAME:] or "file"
