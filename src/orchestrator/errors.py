@@ -94,6 +94,18 @@ class InputsInvalid(OrchestratorError):
         super().__init__(f"the inputs do not match what flow '{flow}' declares: {listed}")
 
 
+class EventInvalid(OrchestratorError):
+    """An event that is none, or whose data is not what ``events`` in orchestrator.yaml says; ``problems`` names each
+    field."""
+
+    code = "invalid_event"
+
+    def __init__(self, problems: Sequence[FieldProblem]) -> None:
+        self.problems = tuple(problems)
+        listed = "; ".join(f"{problem.field}: {problem.message}" for problem in self.problems)
+        super().__init__(f"nothing was accepted: {listed}")
+
+
 class StepError(OrchestratorError):
     """A step attempt failed and may be retried.
 

@@ -150,13 +150,15 @@ class Client:
         by: str | None = None,
         convert_text: bool = False,
         digest: str | None = None,
+        delay: float = 0.0,
     ) -> Run:
         """Start a run and answer as soon as Temporal has recorded it.
 
         With an ``idempotency_key`` the same start is made once: repeated, it answers the run in progress or
         completed, and starts a failed one again. ``trigger`` is the scope's ``trigger`` of a door; the run's body
         is then ``trigger.body``, else the inputs. ``digest`` identifies the body where the door knows better than
-        its JSON. Raises NotFound, Refused, InputsInvalid, Conflict, IdempotencyMismatch, TooLarge, Unavailable.
+        its JSON. ``delay`` is how many seconds the run waits before it begins. Raises NotFound, Refused,
+        InputsInvalid, Conflict, IdempotencyMismatch, TooLarge, Unavailable.
         """
         if run_id is not None and not 0 < len(run_id) <= _LONGEST_ID:
             raise Refused(f"a run id has 1 to {_LONGEST_ID} characters")
@@ -179,7 +181,8 @@ class Client:
             )
 
         if idempotency_key is None:
-            return await self._start(run_id or starting.new_run_id(flow), body, await admit(), keyed=False)
+            new_id = run_id or starting.new_run_id(flow)
+            return await self._start(new_id, body, await admit(), keyed=False, delay=delay)
         claim = await self.store.deliveries.claim(
             idempotency_key,
             flow,
@@ -187,9 +190,11 @@ class Client:
             workflow_id=run_id or starting.keyed_run_id(flow, idempotency_key),
             window=self.settings.idempotency_window,
         )
-        return await self._start_once(claim, body, admit)
+        return await self._start_once(claim, body, admit, delay)
 
-    async def _start_once(self, claim: Claim, body: Json, admit: Callable[[], Awaitable[Envelope]]) -> Run:
+    async def _start_once(
+        self, claim: Claim, body: Json, admit: Callable[[], Awaitable[Envelope]], delay: float
+    ) -> Run:
         known = await self._known(claim)
         if known is not None:
             return known
@@ -199,14 +204,14 @@ class Client:
             if claim.new:
                 await self.store.deliveries.forget(claim)
             raise
-        run = await self._start(claim.workflow_id, body, envelope, keyed=True)
+        run = await self._start(claim.workflow_id, body, envelope, keyed=True, delay=delay)
         if not claim.new:
             # The delivery before this one may have started it, on another version.
             run = await self._described(run)
         await self.store.deliveries.record_answer(claim, _answer(run))
         return run
 
-    async def _start(self, run_id: str, body: Json, envelope: Envelope, *, keyed: bool) -> Run:
+    async def _start(self, run_id: str, body: Json, envelope: Envelope, *, keyed: bool, delay: float) -> Run:
         definition = envelope.definition
         reuse = WorkflowIDReusePolicy.REJECT_DUPLICATE
         conflict = WorkflowIDConflictPolicy.FAIL
@@ -223,7 +228,8 @@ class Client:
                     task_queue=self.settings.task_queue,
                     id_reuse_policy=reuse,
                     id_conflict_policy=conflict,
-                    **starting.options(envelope, eager=self._eager),
+                    start_delay=timedelta(seconds=delay) if delay else None,
+                    **starting.options(envelope, eager=self._eager and not delay),
                 )
         except WorkflowAlreadyStartedError as error:
             if not keyed:

@@ -55,7 +55,7 @@ _SIGNAL_TIMEOUT = timedelta(seconds=10)
 """Without it the SDK asks a server that does not answer again for a long time."""
 _RETRY = re.compile(r"~r\d+$")
 """What the id of a run that goes on from another ends with."""
-_EVENT_MEMBERS = ("id", "type", "source", "time", "data")
+_EVENT_MEMBERS = ("id", "type", "source", "subject", "time", "data")
 _NO_WORKER = {
     RPCStatusCode.DEADLINE_EXCEEDED,
     RPCStatusCode.FAILED_PRECONDITION,

@@ -237,12 +237,18 @@ class Interpreter:
             call = function_call(node, path, rendered, generation, cache, plans)
         else:
             late = [place | {"path": [0, *place["path"]]} for place in rendered.late]
-            call = Call(node, path, node.type, [rendered.value], late, None, node.retry, generation, cache, plans)
+            args = [rendered.value, self._depth()] if node.type == "emit" else [rendered.value]
+            call = Call(node, path, node.type, args, late, None, node.retry, generation, cache, plans)
         if node.durability == "express":
             return await self.run.activities.run_express(call)
         if node.type == "mcp" and rendered.value.get("elicit"):
             return await call_answering(self, node, frame, call)
         return await self.run.activities.run(call)
+
+    def _depth(self) -> int:
+        """How many events led to one that this run sends."""
+        event = self.run.envelope.trigger.get("event")
+        return 1 + (int(event.get("depth", 0)) if isinstance(event, dict) else 0)
 
     def _cache(self, node: Node, key: CompiledValue, frame: Frame) -> dict[str, Json]:
         told = node.cache or {}

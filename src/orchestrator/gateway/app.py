@@ -14,8 +14,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from orchestrator.client import Client
 from orchestrator.client.transcript import forget_old
+from orchestrator.dispatch.events import EventRouter, Subscriptions
+from orchestrator.dispatch.loops import Dispatcher
 from orchestrator.errors import Unavailable
-from orchestrator.gateway import callbacks, docs, flows, health, problems, runs, tasks, transcripts
+from orchestrator.gateway import callbacks, docs, events, flows, health, problems, runs, tasks, transcripts
 from orchestrator.gateway.bodies import BodyLimit
 from orchestrator.gateway.codec import codec_app
 from orchestrator.gateway.mcp.door import Door
@@ -42,10 +44,13 @@ def create_app(client: Client, store: Store, project: Project | Callable[[], Pro
 
     mcp_door = Door(create_server(client, store, current_project, settings), settings)
 
+    subscriptions = Subscriptions(store)
+    dispatcher = Dispatcher([EventRouter(client, subscriptions)])
+
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         purging = asyncio.create_task(_purge(client, store, settings), name="purge the store")
-        async with mcp_door.open():
+        async with mcp_door.open(), dispatcher:
             yield
         purging.cancel()
         await asyncio.wait([purging])
@@ -69,6 +74,7 @@ def create_app(client: Client, store: Store, project: Project | Callable[[], Pro
     app.include_router(runs.router(client))
     app.include_router(tasks.router(client))
     app.include_router(callbacks.router(client, settings))
+    app.include_router(events.router(client, current_project, settings, subscriptions))
     # A route like the others: whatever middleware guards the API guards it too.
     app.router.routes += [Route(path, mcp_door, include_in_schema=False) for path in ("/mcp", "/mcp/")]
     if settings.codec_origins:

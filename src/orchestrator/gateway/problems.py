@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
 from orchestrator.client import RunCancelled, RunFailed
-from orchestrator.errors import FlowInvalid, InputsInvalid, OrchestratorError
+from orchestrator.errors import EventInvalid, FlowInvalid, InputsInvalid, OrchestratorError
 
 MEDIA_TYPE = "application/problem+json"
 _TYPE = "urn:orchestrator:problem:"
@@ -23,6 +23,7 @@ _LOGGER = logging.getLogger("orchestrator.gateway")
 _STATUS = {
     "flow_invalid": 422,
     "invalid_inputs": 422,
+    "invalid_event": 422,
     "idempotency_mismatch": 422,
     "not_found": 404,
     "conflict": 409,
@@ -36,6 +37,7 @@ _STATUS = {
 _TITLES = {
     "flow_invalid": "The flow cannot be used",
     "invalid_inputs": "The inputs do not match",
+    "invalid_event": "The event cannot be accepted",
     "idempotency_mismatch": "The idempotency key was used with another body",
     "not_found": "Not found",
     "conflict": "Conflict",
@@ -104,7 +106,7 @@ def problem(
 def problem_of(error: OrchestratorError, instance: str | None = None) -> JSONResponse:
     """The problem answer of one of our own errors."""
     members: dict[str, Any] = {"instance": instance}
-    if isinstance(error, FlowInvalid | InputsInvalid):
+    if isinstance(error, FlowInvalid | InputsInvalid | EventInvalid):
         members["errors"] = [asdict(finding) for finding in error.problems]
     elif isinstance(error, RunFailed):
         members |= {"run_id": error.run_id, "error": error.error}

@@ -10,6 +10,7 @@ from pydantic import Field
 from orchestrator.errors import FlowInvalid, Problem
 from orchestrator.spec.agents import check_project_agents
 from orchestrator.spec.base import Spec
+from orchestrator.spec.events import check_events
 from orchestrator.spec.findings import Findings, check_model, kind_of
 from orchestrator.spec.models import check_aliases
 from orchestrator.spec.prices import Price, check_prices
@@ -65,6 +66,7 @@ def load_project(root: Path) -> Project:
     findings.raise_if_any()
     check_aliases(project.models, findings)
     check_prices(project.prices, findings)
+    check_events(given.get("events"), findings)
     check_project_agents(project.agents, findings)
     check_servers(project.mcp, findings)
     check_services(project.services, findings)

@@ -17,18 +17,18 @@ STEP_TYPES = frozenset(
     {
         "http", "api", "claude", "agent", "mcp", "file", "function", "sql", "human-task",
         "parallel", "block", "condition", "switch", "for-each", "while", "try", "saga", "set", "transform", "wait",
-        "wait-for-event", "flow", "run-steps", "return", "fail",
+        "wait-for-event", "flow", "run-steps", "return", "fail", "emit",
     }
 )  # fmt: skip
 """Step types that run."""
 
-TRIGGER_TYPES = frozenset({"webhook", "api"})
-TRIGGER_KEYS = frozenset(
-    {
-        "type", "id", "enabled", "path", "endpoint", "method", "inputs", "idempotency_key", "respond", "max_body",
-    }
-)  # fmt: skip
-"""Keys of triggers that have an effect."""
+_OF_ALL = frozenset({"type", "id", "enabled", "inputs", "idempotency_key"})
+TRIGGER_KEYS: dict[str, frozenset[str]] = {
+    "webhook": _OF_ALL | {"path", "endpoint", "method", "respond", "max_body"},
+    "event": _OF_ALL | {"event", "source", "if", "delay"},
+    "api": _OF_ALL,
+}
+"""Keys of triggers that have an effect, by the types that work."""
 
 
 def unsupported(flow: Flow, data: dict[str, Json], steps: list[Placed], findings: Findings) -> Iterator[Problem]:
@@ -55,19 +55,15 @@ def _problem(findings: Findings, path: Path, what: str) -> Problem:
 def _of_step(placed: Placed) -> Iterator[tuple[Path, str]]:
     if placed.type not in STEP_TYPES:
         yield (*placed.path, "type"), f"`{placed.type}`"
-    if placed.type == "wait-for-event" and "callback" in placed.config:
-        yield placed.config_paths["callback"], "`callback` of a `wait-for-event`"
 
 
 def _of_trigger(trigger: dict[str, Json], path: Path) -> Iterator[tuple[Path, str]]:
-    if trigger["type"] not in TRIGGER_TYPES:
+    if trigger["type"] not in TRIGGER_KEYS:
         yield (*path, "type"), f"the `{trigger['type']}` trigger"
         return
     for key in trigger:
-        if key not in TRIGGER_KEYS:
+        if key not in TRIGGER_KEYS[trigger["type"]]:
             yield (*path, key), f"`{key}` of a trigger"
-    if isinstance(trigger.get("respond"), dict):
-        yield (*path, "respond"), "a fixed `respond`"
 
 
 def not_evaluated(flow: Flow, findings: Findings) -> None:

@@ -21,7 +21,7 @@ from orchestrator import admission
 from orchestrator.client import Client
 from orchestrator.gateway.app import create_app
 from orchestrator.settings import Settings
-from orchestrator.spec.project import Project
+from orchestrator.spec.project import Project, load_project
 from orchestrator.store.database import Store
 from orchestrator.store.flows import PublishedVersion
 from orchestrator.worker import FlowWorker
@@ -81,7 +81,7 @@ async def open_door(
         task_queue=f"orchestrator-{uuid4().hex[:8]}",
     )
     settings = replace(settings, **changes)
-    project = Project(root=folder)
+    project = load_project(folder)
     store = await open_store(settings.store)
     try:
         client = await Client.connect(settings, store=store, temporal=temporal, project=lambda: project, eager=working)

@@ -17,7 +17,7 @@ from orchestrator.spec.findings import suggestion
 from orchestrator.spec.project import Project
 from orchestrator.spec.reading import step_types
 from orchestrator.spec.schema import flow_schema
-from orchestrator.spec.support import STEP_TYPES, TRIGGER_TYPES
+from orchestrator.spec.support import STEP_TYPES, TRIGGER_KEYS
 
 Json = Any
 Schema = dict[str, Any]
@@ -164,7 +164,7 @@ def _triggers() -> str:
     for entry in _schema()["$defs"]["Trigger"]["allOf"]:
         name = entry["if"]["properties"]["type"]["const"]
         model = _resolved(entry["then"])
-        later = "" if name in TRIGGER_TYPES else " (known, not run by this release)"
+        later = "" if name in TRIGGER_KEYS else " (known, not run by this release)"
         lines += [f"## {name}{later}: {_about(model)}", *_keys(model), ""]
     return "\n".join(lines)
 
