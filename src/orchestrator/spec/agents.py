@@ -81,6 +81,15 @@ def agent_bindings(flow: Flow, config: dict[str, Json]) -> dict[str, dict[str, J
     return {kind: entries for kind, entries in (("agents", agents), ("mcp", servers)) if entries}
 
 
+def tool_kinds(tools: Json) -> list[str]:
+    """The kinds of steps that an agent's ``tools`` call by themselves; all of them where the list is computed. Another
+    agent is none: who declared it said what it may call."""
+    kinds = ("mcp", "function", "flow")
+    if is_template(tools):
+        return list(kinds)
+    return [kind for kind in kinds if any(tool.get(kind) is not None for _, tool in _each_tool(tools))]
+
+
 def agent_flows(node: Node) -> Iterator[str]:
     """The flows that an agent's step and the flow's own agents it can reach have as tools, as far as they are written
     down."""

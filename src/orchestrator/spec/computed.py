@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from orchestrator.errors import FlowInvalid, Problem
+from orchestrator.spec.agents import tool_kinds
 from orchestrator.spec.control import ControlConfig
 from orchestrator.spec.declared import assign_ids, check_schemas
 from orchestrator.spec.definition import Definition, Node
@@ -232,12 +233,25 @@ def _limits(steps: list[Placed], allow: Sequence[str], max_steps: int, findings:
         elif placed.type not in allow and placed.type != "unknown":
             allowed = ", ".join(f"`{name}`" for name in allow)
             findings.error((*placed.path, "type"), f"`{placed.type}` is not allowed here", f"allowed: {allowed}")
+        if placed.type == "agent":
+            _agent_tools(placed, allow, findings)
         if "compensate" in placed.lists:
             # What is owed is found again in the flow's own definition, where computed steps are not.
             findings.error(
                 (*placed.path, "compensate"),
                 "computed steps cannot carry compensations",
                 "put `compensate` on the run-steps step: it undoes them as one",
+            )
+
+
+def _agent_tools(placed: Placed, allow: Sequence[str], findings: Findings) -> None:
+    """What an agent calls is a step as well: computed steps must not get at the others through one."""
+    for kind in tool_kinds(placed.config.get("tools")):
+        if kind not in allow:
+            findings.error(
+                placed.config_paths.get("tools", placed.path),
+                f"a tool of an agent that is a `{kind}` is not allowed here",
+                f"add `{kind}` to `allow`, or let computed agents use declared ones (`agent: name`)",
             )
 
 

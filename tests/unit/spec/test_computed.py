@@ -170,6 +170,14 @@ def test_what_may_not_run_is_refused_with_its_step_and_key(flow: Definition, raw
     assert said in refused(raw, flow)
 
 
+@pytest.mark.parametrize("tools", [[{"function": "wipe"}], "{{ steps.look.output }}"])
+def test_what_a_computed_agent_calls_by_itself_has_to_be_allowed_too(flow: Definition, tools: Any) -> None:
+    raw = [{"id": "a", "type": "agent", "config": {"goal": "go", "tools": tools}}]
+    said = refused(raw, flow, allow=["agent", "mcp", "flow"])
+    assert "`function` is not allowed here" in said
+    ready(raw, flow, allow=["agent", "mcp", "flow", "function"])
+
+
 def test_every_problem_is_told_at_once(flow: Definition) -> None:
     said = refused([{"id": "a", "type": "htp"}, {"id": "b", "type": "sql", "config": {}}], flow)
     assert "unknown step type `htp`" in said
