@@ -7,6 +7,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from temporalio.client import Client
 from temporalio.worker import Replayer, UnsandboxedWorkflowRunner
 from tests.engine.harness import Workbench, open_workbench
@@ -129,7 +130,10 @@ async def test_data_of_an_error_may_be_as_large_as_any_value(workbench: Workbenc
 # -- storage that fails -----------------------------------------------------------------------------------------
 
 
-async def test_a_step_whose_result_cannot_be_stored_fails_by_name(workbench: Workbench) -> None:
+async def test_a_step_whose_result_cannot_be_stored_fails_by_name(
+    workbench: Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("orchestrator.steps.attempt._STORE_TRIES", (0.1,))
     (workbench.settings.state / "objects").write_text("in the way")
     flow = "id: g\nsteps: [{id: big, type: function, retry: none, config: {handler: grow, params: {bytes: 300000}}}]"
     error = await workbench.failure(flow)

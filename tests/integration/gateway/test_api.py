@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import subprocess
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -136,7 +137,8 @@ async def test_an_unknown_run_is_404_everywhere(door: Door) -> None:
     is_problem(await door.http.post("/v1/runs/nope/cancel"), 404, "not_found")
 
 
-async def test_a_run_without_a_worker_is_shown_without_its_state(idle: Door) -> None:
+async def test_a_run_without_a_worker_is_shown_without_its_state(idle: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("orchestrator.client.run.QUERY_TIMEOUT", timedelta(seconds=1))
     await idle.publish(WAITING)
     run_id = await started(idle, "sleepy")
     shown = (await idle.http.get(f"/v1/runs/{run_id}")).json()
@@ -405,7 +407,7 @@ async def test_the_openapi_document_is_complete(idle: Door) -> None:
     assert {
         "startRun", "listRuns", "getRun", "cancelRun", "terminateRun", "pauseRun", "resumeRun", "signalRun",
         "deliverEvent", "retryRun", "rerunRun", "restartRun", "listTasks", "getTask", "decideTask",
-        "listTranscripts", "getTranscript", "listFlows", "getFlow", "publishFlow", "health", "ready",
+        "listTranscripts", "getTranscript", "answerCallback", "sendEvents", "listEvents", "listFlows", "getFlow", "publishFlow", "health", "ready",
         "webhook_hooked_webhook-1_post",
     } == set(operations)  # fmt: skip
     assert all("default" in operation["responses"] for operation in operations.values())

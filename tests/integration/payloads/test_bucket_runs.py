@@ -34,6 +34,7 @@ async def test_a_bucket_that_is_away_fails_the_step_and_not_the_worker(temporal:
     with pytest.MonkeyPatch.context() as patched:
         for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
             patched.setenv(name, "testing")
+        patched.setattr("orchestrator.steps.attempt._STORE_TRIES", (0.1,))
         place = "s3://values/runs?endpoint=http://127.0.0.1:1&region=us-east-1"
         flow = (
             "id: g\nsteps: [{id: big, type: function, retry: none, config: {handler: grow, params: {bytes: 300000}}}]"
