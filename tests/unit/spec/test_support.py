@@ -13,14 +13,12 @@ WAIT = "[{type: wait, config: {duration: 1}}]"
 @pytest.mark.parametrize(
     ("step", "what"),
     [
-        ("type: wait-for-event, config: {callback: true}", "`callback` of a `wait-for-event`"),
         ("type: state, config: {get: x}", "`state`"),
         ("type: email, config: {to: a@b.c}", "`email`"),
         ("type: slack, config: {channel: c, message: m}", "`slack`"),
         ("type: notification, config: {target: x}", "`notification`"),
         ("type: multi-channel, config: {channels: [{email: {}}]}", "`multi-channel`"),
         ("type: queue, config: {queue: q}", "`queue`"),
-        ("type: emit, config: {event: e}", "`emit`"),
         ("type: respond, config: {body: 1}", "`respond`"),
         ("type: human-task, config: {assignee: x, quorum: 2}", "`quorum`"),
         ("type: human-task, config: {assignee: x, remind: 1h}", "`remind`"),
@@ -38,7 +36,7 @@ def test_steps_that_cannot_run_yet_load_and_are_listed(load: Any, step: str, wha
     ("top", "what"),
     [
         ("triggers: [{type: schedule, every: 1h}]", "the `schedule` trigger"),
-        ("triggers: [{type: event, source: a.b}]", "the `event` trigger"),
+        ("triggers: [{type: event, source: a.b, batch: {size: 3}}]", "`batch` of a trigger"),
         ("triggers: [{type: file, path: in}]", "the `file` trigger"),
         ("triggers: [{type: queue, queue: q}]", "the `queue` trigger"),
         ("triggers: [{type: webhook, path: /x, verify: {secret: S}}]", "`verify` of a trigger"),
