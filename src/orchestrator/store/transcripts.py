@@ -108,7 +108,8 @@ class Transcripts:
     async def write(self, key: TranscriptKey, entry: Entry) -> Entry:
         """Add an entry; one that stands at its position already stays. What stands there now."""
         async with self._database.writing() as connection:
-            await _insert(connection, key, entry, replace=False)
+            if await _insert(connection, key, entry, replace=False):
+                return entry
             found = await connection.execute(_select(key).where(tables.transcripts.c.position == entry.position))
             return _entry(found.mappings().one())
 
@@ -176,7 +177,8 @@ def _select(key: TranscriptKey) -> Any:
     return select(*columns).where(table.c.id == key.id).order_by(table.c.position)
 
 
-async def _insert(connection: AsyncConnection, key: TranscriptKey, entry: Entry, *, replace: bool) -> None:
+async def _insert(connection: AsyncConnection, key: TranscriptKey, entry: Entry, *, replace: bool) -> bool:
+    """Whether it was written."""
     table = tables.transcripts
     insert = postgresql_insert if connection.dialect.name == "postgresql" else sqlite_insert
     members = {
@@ -190,9 +192,10 @@ async def _insert(connection: AsyncConnection, key: TranscriptKey, entry: Entry,
     statement = insert(table).values(id=key.id, position=entry.position, **where, **members)
     index = ["id", "position"]
     if replace:
-        await connection.execute(statement.on_conflict_do_update(index_elements=index, set_=members))
+        done = await connection.execute(statement.on_conflict_do_update(index_elements=index, set_=members))
     else:
-        await connection.execute(statement.on_conflict_do_nothing(index_elements=index))
+        done = await connection.execute(statement.on_conflict_do_nothing(index_elements=index))
+    return done.rowcount > 0
 
 
 def _entry(row: RowMapping) -> Entry:
