@@ -123,6 +123,19 @@ async def test_a_machine_signs_in_once_and_again_when_its_token_is_refused(call:
     assert set(service.tokens[:1] + service.tokens[2:]) & call.last.secrets.used
 
 
+async def test_calls_side_by_side_share_one_new_token_and_wait_for_nothing_else(call: Call, service: Service) -> None:
+    for auth in (machine(service.http.url), {"refresh_token": refresh(service)}):
+        call.entry["auth"] = auth
+        service.result = None
+        await call("t")
+        service.tokens.append("revoked")
+        service.result, before = slow, len(service.grants)
+        began = time.monotonic()
+        await asyncio.gather(*(call("t") for _ in range(20)))
+        assert len(service.grants) == before + 1
+        assert time.monotonic() - began < 20 * 0.5 / 2
+
+
 async def test_a_token_that_is_used_up_is_fetched_again(call: Call, service: Service) -> None:
     call.entry["auth"] = machine(service.http.url)
     service.life = 31

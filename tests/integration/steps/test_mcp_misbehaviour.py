@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.integration.steps.mcp_lab import Call, bare
+from tests.integration.steps.mcp_lab import Call, bare, runs
 
 from orchestrator.steps import mcp as step
+from orchestrator.steps import mcp_pool
 from orchestrator.steps.context import StepContext
 
 MANY = 50_000_000
@@ -214,3 +215,15 @@ async def test_a_server_that_is_not_shared_is_one_of_each_run(call: Call) -> Non
     await call("grow", run="one")
     await call("grown", run="one")
     assert (await call.fails("grown", run="two")).type == "not_found"
+
+
+async def test_of_many_runs_with_servers_of_their_own_the_longest_unused_goes(
+    call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mcp_pool, "_MOST_OPEN", 2)
+    call.entry = bare(shared=False)
+    pids = {run: int((await call("pid", run=run))["text"]) for run in "abcd"}
+    async with asyncio.timeout(15):
+        while runs(pids["a"]) or runs(pids["b"]):
+            await asyncio.sleep(0.02)
+    assert [int((await call("pid", run=run))["text"]) for run in "cd"] == [pids["c"], pids["d"]]
