@@ -19,6 +19,7 @@ from orchestrator.errors import (
 )
 from orchestrator.settings import Settings
 from orchestrator.spec.definition import Definition, Envelope, Json
+from orchestrator.spec.events import OWN_SOURCE
 from orchestrator.spec.findings import suggestion
 from orchestrator.spec.inputs import check_inputs
 from orchestrator.spec.loading import LoadedFlow, load_flow, load_flow_file
@@ -207,7 +208,15 @@ async def admit(
         search_attributes=search_attributes,
         test=test,
         largest_payload=settings.largest_payload,
+        announce=() if _is_own(trigger) else await store.flows.own_events(),
     )
+
+
+def _is_own(trigger: dict[str, Json] | None) -> bool:
+    """Whether a run was started by an event of the engine's own: then it tells of none, or flows that watch others
+    would watch each other without end."""
+    event = (trigger or {}).get("event")
+    return isinstance(event, dict) and event.get("source") == OWN_SOURCE
 
 
 def _given(flow_id: str, body: Json) -> dict[str, Json]:

@@ -23,6 +23,7 @@ from orchestrator.expressions import (
     compile_value,
 )
 from orchestrator.spec.definition import Json
+from orchestrator.spec.events import OWN_SOURCE
 from orchestrator.spec.patterns import matches_type
 from orchestrator.store.database import Store
 from orchestrator.store.events import KeptEvent
@@ -36,8 +37,6 @@ STARTS_AT_ONCE = 10
 POLL = 1.0
 """Seconds between two looks for what other processes accepted."""
 RETRY = 5.0
-OWN = "orchestrator"
-"""Source of the engine's own events."""
 MOST_DEEP = 16
 """Events that may lead to each other: beyond it flows start each other in a circle."""
 
@@ -85,7 +84,7 @@ class Subscription:
     def wants(self, event: Mapping[str, Json]) -> bool:
         """Whether type and source fit. The engine's own events only by their full name."""
         kind, source = self.patterns
-        own = event["source"] == OWN
+        own = event["source"] == OWN_SOURCE
         fits = kind == event["type"] if own else matches_type((kind or "",), event["type"])
         return fits and (source is None or matches_type((source,), event["source"]))
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from temporalio.exceptions import is_cancelled_exception
 
+from orchestrator.engine.announcing import Announcer
 from orchestrator.engine.children import report_to
 from orchestrator.engine.constructs.saga import seen_from, undo
 from orchestrator.engine.constructs.slices import run_slice
@@ -46,6 +47,7 @@ class Life:
     def __init__(self, walk: Interpreter) -> None:
         self._walk = walk
         self._run = walk.run
+        self.announcer = Announcer(walk.run)
         self._walking: asyncio.Task[Json] | None = None
         self._cancelled = False
         self._failure: ErrorRecord | None = None
@@ -190,6 +192,7 @@ class Life:
         parent = self._run.envelope.parent
         if parent is not None and parent.get("wait"):
             await report_to(parent, ending.status, ending.output, ending.error)
+        await self.announcer.ended(ending.status, ending.error)
 
 
 def _run_timeout(limit: float) -> ErrorRecord:

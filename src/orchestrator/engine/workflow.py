@@ -384,6 +384,8 @@ class FlowWorkflow:
 
     def _waits_changed(self) -> None:
         self._addressed = True
+        if self._life is not None:
+            self._life.announcer.waits(self._waits.all())
         if self._walk is None or not self._walk.run.envelope.search_attributes:
             return
         people = [wait for wait in self._waits.all() if wait.kind == "human-task"]

@@ -7,7 +7,7 @@ shape changes; the engine reads every older number.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
@@ -182,6 +182,8 @@ class Envelope:
     """History events after which the run continues as new (ENGINE §2)."""
     slice: dict[str, Json] | None = None
     """Set where this run carries out a part of a large ``for-each`` of its parent."""
+    announce: Sequence[str] = ()
+    """The engine's own events about this run that somebody subscribed to when it started."""
     format: int = FORMAT
 
 
@@ -209,6 +211,7 @@ _LEFT_OUT: dict[str, tuple[Json, ...]] = {
     "depth": (0,),
     "largest_payload": (LARGEST_PAYLOAD,),
     "continue_after": (CONTINUE_AFTER,),
+    "announce": ((), []),
 }
 """Values of members that need not travel."""
 

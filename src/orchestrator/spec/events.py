@@ -12,6 +12,10 @@ from orchestrator.spec.inputs import check_json
 
 Json = Any
 
+OWN_SOURCE = "orchestrator"
+"""Source of the engine's own events."""
+OWN = ("run.completed", "run.failed", "run.waiting")
+"""Their types. Whoever wants one names it in full (FLOW_FORMAT §8)."""
 _ABOUT = frozenset({"schema", "description"})
 
 

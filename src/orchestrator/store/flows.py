@@ -20,6 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from orchestrator.errors import Conflict, NotFound
 from orchestrator.spec.definition import Definition, Json, definition_from_json, definition_to_json
+from orchestrator.spec.events import OWN
 from orchestrator.store import tables
 from orchestrator.store.connection import Database
 
@@ -104,6 +105,7 @@ class Flows:
         self._database = database
         self._remembered: OrderedDict[tuple[str, str], FlowVersion] = OrderedDict()
         self._currents: dict[str, tuple[int, float, FlowVersion]] = {}
+        self._own: tuple[int, float, int, tuple[str, ...]] | None = None
         self.changes = 0
         """How often this object changed the flows: tells without a query that a look is due."""
 
@@ -211,6 +213,18 @@ class Flows:
                 for trigger in row.triggers
                 if trigger.get("enabled", True)
             ]
+
+    async def own_events(self) -> tuple[str, ...]:
+        """The engine's own events that some trigger names; as fresh as ``current``."""
+        asked, changes = time.monotonic(), self.changes
+        if self._own is None or self._own[0] != changes or asked - self._own[1] >= FRESH:
+            revision = await self.revision()
+            if self._own is None or self._own[2] != revision:
+                named = {one.trigger.get("event") or one.trigger.get("source") for one in await self.triggers()}
+                self._own = (changes, asked, revision, tuple(kind for kind in OWN if kind in named))
+            else:
+                self._own = (changes, asked, revision, self._own[3])
+        return self._own[3]
 
     async def list(self) -> list[FlowSummary]:
         """Every flow, by id."""
