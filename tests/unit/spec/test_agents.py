@@ -84,6 +84,7 @@ def test_an_agent_that_could_never_work_is_refused_with_its_place(problems: Prob
         ("{goal: x, tools: [{function: f, description: '{{ secrets.KEY }}'}]}", "`secrets.KEY` cannot be used"),
         ("{goal: 'Try {{ step.attempt }}'}", "`step.attempt` cannot be used in the agent `go`"),
         ("{agent: a, goal: x, system: y}", "give either `agent`"),
+        ("{goal: x, temperature: 0}", "'temperature' is no longer a parameter of the Claude API"),
     ],
 )
 def test_a_step_that_could_never_work_is_refused(problems: Problems, step: str, says: str) -> None:

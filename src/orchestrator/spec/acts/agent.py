@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from orchestrator.spec.acts.claude import Text
+from orchestrator.spec.acts.claude import Sampling, Text
 from orchestrator.spec.base import ActConfig, Duration, Spec, act
 
 
@@ -79,6 +79,9 @@ class AgentTraits(Spec):
     """Prompt caching: every turn sends the whole conversation."""
     max_tool_result: int = Field(default=50_000, ge=1_000)
     """Characters of one tool's result that the model is shown; what is cut off is said."""
+    temperature: Sampling = None
+    top_p: Sampling = None
+    top_k: Sampling = None
 
 
 class DeclaredAgent(AgentTraits):
