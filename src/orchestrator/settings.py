@@ -46,6 +46,8 @@ class Settings:
     """Only queues named ``orchestrator-*`` carry the workflow that interprets flows."""
     max_body: int = 1_000_000
     """Bytes a webhook body may have unless its trigger says otherwise."""
+    body_timeout: float = 30.0
+    """Seconds in which a webhook's body has to be here."""
     payloads: str = "file"
     """Where values above 100 KB live: ``file`` (``state_dir``/objects), ``file:///path``,
     ``s3://bucket/prefix?endpoint=…&region=…``, or ``none``: inside Temporal."""
@@ -194,6 +196,7 @@ READERS: Mapping[str, Callable[[str], object]] = {
     "temporal_ui_port": _port,
     "task_queue": str,
     "max_body": int,
+    "body_timeout": _seconds,
     "payloads": str,
     "payload_limit": _bytes,
     "codec_origins": _origins,

@@ -165,6 +165,7 @@ class Interpreter:
         else:
             if node.type == "saga":
                 saga.close_completed(self, node, frame, path)
+            self.run.warnings.extend(f"'{path}': {said}" for said in outcome.extra.pop("warnings", ()))
             self.run.journal.complete(path, record, now_text(), outcome.output, outcome.extra)
             if owed is not None and outcome.extra.get("cached"):
                 # It did nothing in this run: undoing it would undo another run's effect.

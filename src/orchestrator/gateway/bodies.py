@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import email.message
+import hashlib
 import json
 import math
 import re
@@ -23,8 +24,27 @@ Json = Any
 
 _LONE_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 _MOST_FIELDS = 1000
+_MOST_FILES = 100
+_LONGEST_TYPE = 200
+BODY_SECONDS = 30.0
+"""A body that is not here after this long is given up, unless a door says otherwise."""
 _DRAIN_BYTES = 4_000_000
 _DRAIN_SECONDS = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """A file of a form. ``field`` is the form's name for it, ``name`` the sender's."""
+
+    field: str
+    name: str
+    content_type: str
+    content: bytes
+
+    @property
+    def sha256(self) -> str:
+        """Of the content, in hex."""
+        return hashlib.sha256(self.content).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,15 +54,35 @@ class Body:
     raw: bytes
     value: Json
     textual: bool
+    files: tuple[File, ...] = ()
+    in_parts: bool = False
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 (hex) of what was sent. A form in parts is the same whatever its sender puts between them."""
+        if not self.in_parts:
+            return hashlib.sha256(self.raw).hexdigest()
+        files = [[file.field, file.name, file.sha256] for file in self.files]
+        return hashlib.sha256(json.dumps([self.value, files], sort_keys=True).encode()).hexdigest()
 
 
 async def read_body(request: Request, limit: int) -> Body:
-    """Read and parse a request's body.
+    """Read and parse a request's body, which holds no files.
 
-    JSON, forms, text and nothing are understood; nothing is ``{}``. Raises HTTPException 400 for a body that is not
-    what its content type says, 413 as soon as it is larger than ``limit``, 415 for files and binary data.
+    Raises what ``read_raw`` and ``parse_body`` do, and HTTPException 415 for files.
     """
-    raw = await read_raw(request, limit)
+    body = await parse_body(request, await read_raw(request, limit))
+    if body.files:
+        field = body.files[0].field
+        raise HTTPException(415, f"the form's field '{field}' is a file, and files cannot be taken here")
+    return body
+
+
+async def parse_body(request: Request, raw: bytes) -> Body:
+    """The body as its content type says: JSON, forms, text and nothing are understood; nothing is ``{}``.
+
+    Raises HTTPException 400 for a body that is not what its content type says, 415 for binary data.
+    """
     if not raw:
         return Body(raw, {}, True)
     given = request.headers.get("content-type")
@@ -55,12 +95,14 @@ async def read_body(request: Request, limit: int) -> Body:
     if kind == "application/x-www-form-urlencoded":
         return Body(raw, _form(_decoded(raw, charset)), True)
     if kind == "multipart/form-data":
-        return Body(raw, await _multipart(request, raw), True)
+        return await _multipart(request, raw)
     if given is None:
         return _guessed(raw)
     if kind.startswith("text/") or kind.endswith(("/xml", "+xml", "/yaml", "/x-ndjson", "/csv")):
         return Body(raw, _decoded(raw, charset), True)
-    raise HTTPException(415, f"a body of type {kind} cannot be taken; send JSON, a form or text")
+    raise HTTPException(
+        415, f"a body of type {kind} cannot be taken; send JSON, a form (files as multipart/form-data) or text"
+    )
 
 
 def parse_json(text: str) -> Json:
@@ -110,8 +152,19 @@ def too_large(limit: int) -> HTTPException:
     )
 
 
-async def read_raw(request: Request, limit: int, drain: int = _DRAIN_BYTES) -> bytes:
-    """The bytes of a body. Raises HTTPException 413 for more than ``limit``, of which up to ``drain`` are let go."""
+async def read_raw(request: Request, limit: int, drain: int = _DRAIN_BYTES, seconds: float = BODY_SECONDS) -> bytes:
+    """The bytes of a body. Raises HTTPException 413 for more than ``limit``, of which up to ``drain`` are let go, 408
+    where not all of it has come after so many ``seconds``, 400 where the sender went away."""
+    try:
+        async with asyncio.timeout(seconds):
+            return await _raw(request, limit, drain)
+    except TimeoutError as error:
+        raise HTTPException(
+            408, f"the body was not here after {seconds:g}s; send it faster, or less", {"Connection": "close"}
+        ) from error
+
+
+async def _raw(request: Request, limit: int, drain: int) -> bytes:
     declared = request.headers.get("content-length", "")
     parts: list[bytes] = []
     size = int(declared) if declared.isascii() and declared.isdigit() and len(declared) < 20 else 0
@@ -185,23 +238,29 @@ def gathered(pairs: list[tuple[str, str]]) -> dict[str, Json]:
     return {name: found[0] if len(found) == 1 else found for name, found in values.items()}
 
 
-async def _multipart(request: Request, raw: bytes) -> Json:
+async def _multipart(request: Request, raw: bytes) -> Body:
     async def once() -> AsyncGenerator[bytes, None]:
         yield raw
 
+    parser = MultiPartParser(
+        request.headers, once(), max_fields=_MOST_FIELDS, max_files=_MOST_FILES, max_part_size=len(raw) + 1
+    )
+    pairs: list[tuple[str, str]] = []
+    files: list[File] = []
     try:
-        form = await MultiPartParser(
-            request.headers, once(), max_fields=_MOST_FIELDS, max_part_size=len(raw) + 1
-        ).parse()
+        form = await parser.parse()
+        for name, value in form.multi_items():
+            if not isinstance(value, UploadFile):
+                pairs.append((name, value))
+            elif value.filename or value.size:
+                # A browser sends a nameless, empty file where a person chose none.
+                content = await value.read()
+                kind = (value.content_type or "application/octet-stream")[:_LONGEST_TYPE]
+                files.append(File(name, value.filename or "file", kind, content))
+        await form.close()
     except (MultiPartException, KeyError, UnicodeError, LookupError) as error:
         raise HTTPException(400, f"the form cannot be read: {error}") from error
-    pairs: list[tuple[str, str]] = []
-    for name, value in form.multi_items():
-        if isinstance(value, UploadFile):
-            await form.close()
-            raise HTTPException(415, f"the form's field '{name}' is a file, and files cannot be taken yet")
-        pairs.append((name, value))
-    return gathered(pairs)
+    return Body(raw, gathered(pairs), True, tuple(files), in_parts=True)
 
 
 def _no_constant(name: str) -> Json:

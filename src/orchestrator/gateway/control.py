@@ -13,7 +13,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from orchestrator.client import Client, Plan, Run
 from orchestrator.errors import Refused
 from orchestrator.gateway.bodies import read_body
-from orchestrator.gateway.webhooks import Started
+from orchestrator.gateway.replies import Started
 
 Json = Any
 

@@ -10,8 +10,8 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.responses import JSONResponse
 
 from orchestrator.gateway.problems import RESPONSES, Problem
+from orchestrator.gateway.replies import Started
 from orchestrator.gateway.routes import Routes, Webhook
-from orchestrator.gateway.webhooks import Started
 
 Json = Any
 _REFS = "#/components/schemas/{model}"

@@ -48,15 +48,19 @@ _TITLES = {
     "run_failed": "The run failed",
     "run_cancelled": "The run was cancelled",
     "invalid_request": "The request cannot be read",
+    "unverified": "The sender is not proved",
+    "request_timeout": "The request took too long",
     "method_not_allowed": "Method not allowed",
     "unsupported_media_type": "Unsupported content type",
     "internal_error": "Internal error",
 }
 _CODES = {
     400: "invalid_request",
+    401: "unverified",
     403: "refused",
     404: "not_found",
     405: "method_not_allowed",
+    408: "request_timeout",
     409: "conflict",
     413: "payload_too_large",
     415: "unsupported_media_type",
@@ -117,6 +121,16 @@ def problem_of(error: OrchestratorError, instance: str | None = None) -> JSONRes
     return problem(status, str(error), code=error.code, headers=headers, **members)
 
 
+def problem_of_http(error: HTTPException, request: Request) -> JSONResponse:
+    """The problem answer of what the framework, or a door, raised."""
+    detail = error.detail
+    if error.status_code == 404 and detail == HTTPStatus.NOT_FOUND.phrase:
+        detail = f"nothing is at {request.url.path}"
+    elif error.status_code == 405:
+        detail = f"{request.method} is not possible at {request.url.path}"
+    return problem(error.status_code, detail, headers=dict(error.headers or {}), instance=request.url.path)
+
+
 def install(app: FastAPI) -> None:
     """Make every error of the app a problem."""
 
@@ -126,13 +140,7 @@ def install(app: FastAPI) -> None:
 
     async def http(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
-        detail = error.detail
-        if error.status_code == 404 and detail == HTTPStatus.NOT_FOUND.phrase:
-            detail = f"nothing is at {request.url.path}"
-        elif error.status_code == 405:
-            detail = f"{request.method} is not possible at {request.url.path}"
-        headers = dict(error.headers or {})
-        return problem(error.status_code, detail, headers=headers, instance=request.url.path)
+        return problem_of_http(error, request)
 
     async def unreadable(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)

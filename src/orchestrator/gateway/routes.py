@@ -6,15 +6,32 @@ import asyncio
 import re
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
-from orchestrator.expressions import CompiledValue, Names, compile_value
+from orchestrator.expressions import CompiledValue, Expression, Names, compile_expression, compile_value
 from orchestrator.spec.definition import Json
+from orchestrator.spec.webhooks import Cors, Reply, Verify
 from orchestrator.store.database import Store
 
 _SECONDS_BETWEEN_LOOKS = 1.0
 _NO_NAMES = Names()
+TEST = "/test"
+"""What a webhook's test address ends with."""
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledReply:
+    """A trigger's fixed answer."""
+
+    status: int
+    headers: CompiledValue
+    body: CompiledValue
+
+    @property
+    def static(self) -> bool:
+        """Whether it is the same for every delivery."""
+        return self.headers.static and self.body.static
 
 
 @dataclass(frozen=True)
@@ -56,6 +73,35 @@ class Webhook:
         return None if template is None else compile_value(template, _NO_NAMES)
 
     @cached_property
+    def condition(self) -> Expression | bool | None:
+        """The trigger's ``if``, compiled; None: every delivery passes."""
+        given = self.trigger.get("if")
+        return given if given is None or isinstance(given, bool) else compile_expression(str(given), _NO_NAMES)
+
+    @cached_property
+    def verify(self) -> Verify | None:
+        """How its senders prove themselves; None: anybody may send."""
+        given = self.trigger.get("verify")
+        return None if given is None else Verify.model_validate(given)
+
+    @cached_property
+    def cors(self) -> Cors | None:
+        """Which browsers may call it; None: no page of another origin."""
+        given = self.trigger.get("cors")
+        return None if given is None else Cors.model_validate(given)
+
+    @cached_property
+    def reply(self) -> CompiledReply | None:
+        """The fixed answer, where the trigger has one."""
+        given = self.trigger.get("respond")
+        if not isinstance(given, dict):
+            return None
+        reply = Reply.model_validate(given)
+        return CompiledReply(
+            reply.status, compile_value(reply.headers, _NO_NAMES), compile_value(reply.body, _NO_NAMES)
+        )
+
+    @cached_property
     def pattern(self) -> re.Pattern[str]:
         """Matches the path; each ``{name}`` is one segment."""
         parts = re.split(r"\{(\w+)\}", self.path)
@@ -66,11 +112,13 @@ class Webhook:
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """What a path leads to. Without ``webhook`` the path exists for the other ``methods``."""
+    """What a path leads to. Without ``webhook`` the path exists for the other ``methods``. ``test`` where it is the
+    test address of the webhook."""
 
     webhook: Webhook | None
     params: dict[str, str]
     methods: tuple[str, ...]
+    test: bool = False
 
 
 class Routes:
@@ -92,8 +140,16 @@ class Routes:
         return [hook for hooks in self._fixed.values() for hook in hooks] + self._open
 
     async def find(self, method: str, path: str) -> Match | None:
-        """The webhook for a request; None where no webhook has this path."""
+        """The webhook for a request; None where no webhook has this path. ``<path>/test`` is a webhook's test address
+        unless a webhook has that path itself."""
         await self._refresh()
+        match = self._find(method, path)
+        if match is None and path.endswith(TEST) and path != TEST:
+            match = self._find(method, path.removesuffix(TEST))
+            return None if match is None else replace(match, test=True)
+        return match
+
+    def _find(self, method: str, path: str) -> Match | None:
         fixed = self._fixed.get(path)
         if fixed is not None:
             return _choose(method, [(hook, {}) for hook in fixed])

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from orchestrator.client import OVER, Client, RunCancelled, RunFailed, RunInfo
 from orchestrator.errors import Unavailable
 from orchestrator.gateway import control
-from orchestrator.gateway.webhooks import Started
+from orchestrator.gateway.replies import Started
 
 Status = Literal["running", "completed", "failed", "cancelled", "terminated", "timed_out", "paused"]
 _RESULT_SECONDS = 5.0

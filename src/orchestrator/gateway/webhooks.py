@@ -1,208 +1,241 @@
-"""Webhooks: requests at the paths that published flows declare. Read, map, start, answer."""
+"""Webhooks: requests at the paths that published flows declare. Read, verify, map, start, answer."""
 
 from __future__ import annotations
 
-import hashlib
-import re
-import uuid
-from collections.abc import Mapping
-from datetime import UTC, datetime
-from urllib.parse import quote
+import asyncio
+import logging
+import time
+from collections import Counter
+from collections.abc import Coroutine
+from typing import Any
 
 from fastapi import Request, Response
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.types import Receive, Scope, Send
 
-from orchestrator.admission import now_text
 from orchestrator.client import Client, Run, RunCancelled, RunFailed
-from orchestrator.errors import FieldProblem, InputsInvalid
-from orchestrator.expressions import CompiledValue, ExpressionError, Meter
-from orchestrator.gateway.bodies import Body, gathered, read_body
-from orchestrator.gateway.problems import problem_of
+from orchestrator.errors import InputsInvalid, OrchestratorError
+from orchestrator.gateway import cors
+from orchestrator.gateway.answers import Answers
+from orchestrator.gateway.bodies import parse_body, read_raw
+from orchestrator.gateway.deliveries import Delivery, read_delivery
+from orchestrator.gateway.problems import problem, problem_of, problem_of_http
+from orchestrator.gateway.replies import accepted, not_started, render_reply, reply_of, run_headers
 from orchestrator.gateway.routes import Match, Routes, Webhook
+from orchestrator.security.verify import Received, Unverified, VerifyUnusable, check, needs_body
 from orchestrator.settings import Settings
 from orchestrator.spec.definition import Json
 from orchestrator.spec.inputs import check_inputs
 
-_HIDDEN = re.compile(
-    r"authorization|cookie|signature|secret|password|passwd|credential|api-?key|hmac|(^|-)(auth|token|jwt)($|-)"
-)
-"""Headers that prove who sends. A run's history is no place for them."""
-
-_DELIVERY_IDS = (
-    "x-github-delivery",
-    "x-gitlab-event-uuid",
-    "x-gitea-delivery",
-    "x-shopify-webhook-id",
-    "webhook-id",
-    "svix-id",
-    "linear-delivery",
-    "ce-id",
-)
-"""Where senders put a delivery's own id, which stays the same when they send it again."""
-
-_TEXT_ROOTS = frozenset({"query", "params", "headers"})
-"""Members of ``trigger`` whose values are text whatever they mean."""
-
-
-class Started(BaseModel):
-    """A run that was started, or that an earlier delivery of the same key had started."""
-
-    run_id: str
-    flow: str
-    version: str | None
+_LOGGER = logging.getLogger("orchestrator.gateway")
+_ANSWERING = frozenset({"respond", "run-steps"})
 
 
 class Webhooks:
-    """The ASGI app for every path that is not the gateway's own."""
+    """The ASGI app for every path that is not the gateway's own. ``counts`` says how often what became of deliveries
+    since this process started, by flow, trigger and outcome."""
 
     def __init__(self, client: Client, routes: Routes, settings: Settings) -> None:
         self._client = client
         self._routes = routes
         self._settings = settings
+        self._answers = Answers(client.store)
+        self.counts: Counter[tuple[str, str, str]] = Counter()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             raise HTTPException(404)
         request = Request(scope, receive)
-        response = await self._answer(request)
+        wanted = request.method
+        if cors.is_preflight(request):
+            wanted = request.headers["access-control-request-method"]
+        match = await self._routes.find(wanted, request.url.path)
+        response = await self._guarded(request, match)
+        hook = None if match is None else match.webhook
+        if hook is not None and hook.cors is not None and not cors.is_preflight(request):
+            cors.allow(response, hook.cors, request)
         await response(scope, receive, send)
 
-    async def _answer(self, request: Request) -> Response:
-        match = await self._routes.find(request.method, request.url.path)
-        if match is None:
-            raise HTTPException(404, f"nothing is at {request.url.path}: no enabled flow has a webhook with this path")
-        if match.webhook is None:
-            raise HTTPException(
-                405,
-                f"the webhook {request.url.path} takes {', '.join(match.methods)}",
-                {"Allow": ", ".join(match.methods)},
-            )
-        body = await read_body(request, match.webhook.limit or self._settings.max_body)
-        run = await self._start(request, match, match.webhook, body)
-        return await self._result(run) if match.webhook.waits else accepted(run)
+    async def _guarded(self, request: Request, match: Match | None) -> Response:
+        """The answer; errors are answers too, so that pages of other origins can read them."""
+        hook = None if match is None else match.webhook
+        try:
+            if match is None:
+                raise HTTPException(
+                    404, f"nothing is at {request.url.path}: no enabled flow has a webhook with this path"
+                )
+            if hook is None or (request.method == "OPTIONS" and hook.cors is None):
+                allowed = ", ".join(match.methods)
+                raise HTTPException(405, f"the webhook {request.url.path} takes {allowed}", {"Allow": allowed})
+            if hook.cors is not None and cors.is_preflight(request):
+                return cors.preflight(hook.cors, match.methods, request)
+            return await self._answer(request, match, hook)
+        except Unverified as error:
+            self._count(hook, "unverified")
+            headers = {"WWW-Authenticate": error.challenge}
+            return problem(401, str(error), headers=headers, instance=request.url.path)
+        except HTTPException as error:
+            self._count(hook, f"refused_{error.status_code}")
+            return problem_of_http(error, request)
+        except OrchestratorError as error:
+            self._count(hook, error.code)
+            return problem_of(error, request.url.path)
 
-    async def _start(self, request: Request, match: Match, hook: Webhook, body: Body) -> Run:
-        delivery, sent_key = _delivery(request)
-        trigger = {
-            "type": "webhook",
-            "id": hook.id,
-            "time": now_text(),
-            "body": body.value,
-            "method": request.method,
-            "path": request.url.path,
-            "params": match.params,
-            "query": gathered(request.query_params.multi_items()),
-            "headers": _shown_headers(request),
-            "files": {},
-            "delivery_id": delivery,
-            "ip": request.client.host if request.client else None,
-        }
-        scope = {"trigger": trigger}
-        inputs, textual = await self._inputs(hook, body, scope)
-        key = _rendered_key(hook, scope) or sent_key
+    def _count(self, hook: Webhook | None, outcome: str) -> None:
+        if hook is not None:
+            self.counts[hook.flow, hook.id, outcome] += 1
+
+    async def _answer(self, request: Request, match: Match, hook: Webhook) -> Response:
+        delivery = await self._receive(request, match, hook)
+        if match.test:
+            return await self._try(delivery)
+        shortcut = _handshake(delivery)
+        if shortcut is not None:
+            self._count(hook, "handshake")
+            return shortcut
+        if not delivery.passes():
+            self._count(hook, "filtered")
+            return not_started(hook.flow, "the trigger's `if` is false for this delivery")
+        if hook.reply is not None:
+            render_reply(hook.reply, delivery, None)
+        key = delivery.key()
+        run = await self._start(await delivery.with_files(self._client.store), key)
+        self._count(hook, "started")
+        if hook.reply is not None:
+            return await self._fixed(delivery, run, keyed=key is not None)
+        return await self._result(hook, run, keyed=key is not None) if hook.waits else accepted(run)
+
+    async def _receive(self, request: Request, match: Match, hook: Webhook) -> Delivery:
+        """The delivery of a sender who has proved itself. Raises Unverified, HTTPException."""
+        verify = hook.verify
+        if verify is not None and not needs_body(verify):
+            self._verify(hook, request, b"")
+        limit = hook.limit or self._settings.max_body
+        raw = await read_raw(request, limit, seconds=self._settings.body_timeout)
+        if verify is not None and needs_body(verify):
+            self._verify(hook, request, raw)
+        return read_delivery(request, match, hook, await parse_body(request, raw), request.url.path)
+
+    def _verify(self, hook: Webhook, request: Request, raw: bytes) -> None:
+        assert hook.verify is not None
+        received = Received([(name, value) for name, value in request.headers.items()], raw, time.time())
+        try:
+            check(hook.verify, self._settings.secrets, received)
+        except VerifyUnusable as error:
+            # Senders are strangers: what is missing here is none of their business. They send it again.
+            _LOGGER.error("the webhook %s of flow %s refuses every request: %s", hook.path, hook.flow, error)
+            raise HTTPException(
+                503, "this webhook is not set up completely; the gateway's log says what is missing"
+            ) from error
+
+    async def _start(self, delivery: Delivery, key: str | None) -> Run:
+        inputs, textual = await delivery.inputs(self._client.store)
         return await self._client.start(
-            hook.flow,
+            delivery.hook.flow,
             inputs,
-            version=hook.version,
-            trigger=trigger,
+            version=delivery.hook.version,
+            trigger=delivery.trigger,
             idempotency_key=key,
             convert_text=textual,
-            digest=hashlib.sha256(body.raw).hexdigest(),
+            digest=delivery.body.digest,
         )
 
-    async def _inputs(self, hook: Webhook, body: Body, scope: Mapping[str, Json]) -> tuple[dict[str, Json], bool]:
-        """The mapped inputs, and whether all of them are text that stands for other types."""
-        if hook.inputs is None:
-            return (body.value if isinstance(body.value, dict) else {}), body.textual
-        inputs: dict[str, Json] = {}
-        problems: list[FieldProblem] = []
-        for name, template in hook.inputs.items():
-            try:
-                inputs[name] = _render(template, scope)
-            except ExpressionError as error:
-                problems.append(FieldProblem(name, str(error)))
-        if problems:
-            raise InputsInvalid(hook.flow, problems)
-        if not body.textual:
-            await self._convert(hook, inputs)
-        return inputs, body.textual
-
-    async def _convert(self, hook: Webhook, inputs: dict[str, Json]) -> None:
-        """Beside a JSON body only what comes from the query, the path or a header is text to be converted."""
-        textual = [name for name, template in (hook.inputs or {}).items() if _is_text_only(template)]
-        if not textual:
-            return
-        version = await self._client.store.flows.version(hook.flow, hook.version)
-        declared = version.definition.inputs.get("properties", {})
-        for name in textual:
-            if name in declared:
-                schema = {"type": "object", "properties": {name: declared[name]}}
-                inputs |= check_inputs(hook.flow, schema, {name: inputs[name]}, convert_text=True)
-
-    async def _result(self, run: Run) -> Response:
+    async def _try(self, delivery: Delivery) -> Response:
+        """What a live delivery would start, kept as a sample. Nothing is started, and no file is kept."""
+        hook, store = delivery.hook, self._client.store
+        outcome: dict[str, Json] = {"would_start": True}
         try:
-            output = await run.result(self._settings.sync_timeout)
+            inputs, textual = await delivery.inputs(store)
+            version = await store.flows.version(hook.flow, hook.version)
+            outcome["inputs"] = check_inputs(hook.flow, version.definition.inputs, inputs, convert_text=textual)
+            outcome["idempotency_key"] = delivery.key()
+            if hook.reply is not None:
+                outcome["answer"] = render_reply(hook.reply, delivery, None)
+            if _handshake(delivery) is not None or not delivery.passes():
+                outcome |= {
+                    "would_start": False,
+                    "reason": "the trigger's `if` is false, or the sender only says hello",
+                }
+        except InputsInvalid as error:
+            problems = [{"field": entry.field, "message": entry.message} for entry in error.problems]
+            outcome |= {"would_start": False, "reason": str(error), "problems": problems}
+        sample = await store.samples.add(hook.flow, hook.id, hook.version, delivery.trigger, outcome)
+        self._count(hook, "tested")
+        told = {"test": True, "sample": sample.id, "flow": hook.flow, "version": hook.version}
+        return JSONResponse(told | outcome | {"trigger": delivery.trigger})
+
+    async def _fixed(self, delivery: Delivery, run: Run, *, keyed: bool) -> Response:
+        """The trigger's own answer. A repeated delivery gets the one of the first."""
+        reply = delivery.hook.reply
+        assert reply is not None
+        answer = render_reply(reply, delivery, run)
+        if keyed and not reply.static:
+            kept = await self._client.store.responses.put(run.id, None, answer)
+            answer = kept.answer or answer
+        return reply_of(answer, run)
+
+    async def _result(self, hook: Webhook, run: Run, *, keyed: bool) -> Response:
+        """What a ``respond`` step says, else the run's result, else 202."""
+        if not await self._may_respond(hook):
+            return await self._outcome(run, self._settings.sync_timeout)
+        if keyed:
+            await self._client.store.responses.reopen(run.id)
+        answer = await self._first_answer(run)
+        if isinstance(answer, dict):
+            return reply_of(answer, run)
+        return answer
+
+    async def _may_respond(self, hook: Webhook) -> bool:
+        definition = (await self._client.store.flows.version(hook.flow, hook.version)).definition
+        return any(node.type in _ANSWERING for node in definition.walk())
+
+    async def _first_answer(self, run: Run) -> Response | dict[str, Json]:
+        responses = self._client.store.responses
+        answering = _task(self._answers.of(run.id))
+        ending = _task(self._outcome(run, None))
+        try:
+            await asyncio.wait(
+                (answering, ending), timeout=self._settings.sync_timeout, return_when=asyncio.FIRST_COMPLETED
+            )
+            if answering.done():
+                answer: dict[str, Json] = await answering
+                return answer
+            if ending.done():
+                # The step may have answered since the last look.
+                found = await responses.found([run.id])
+                ended: Response = await ending
+                return found[run.id].answer or {} if run.id in found else ended
+            # Unless it answers at this very moment, later answers are too late.
+            kept = await responses.put(run.id, None, None)
+            return accepted(run) if kept.answer is None else kept.answer
+        finally:
+            for task in (answering, ending):
+                task.cancel()
+            await asyncio.gather(answering, ending, return_exceptions=True)
+
+    async def _outcome(self, run: Run, seconds: float | None) -> Response:
+        try:
+            output = await run.result(seconds)
         except TimeoutError:
             return accepted(run)
         except (RunFailed, RunCancelled) as error:
             response = problem_of(error)
-            response.headers.update(_run_headers(run))
+            response.headers.update(run_headers(run))
             return response
-        return JSONResponse(output, 200, _run_headers(run))
+        return JSONResponse(output, 200, run_headers(run))
 
 
-def accepted(run: Run) -> Response:
-    """202: the run's id and where to look."""
-    started = Started(run_id=run.id, flow=run.flow or "", version=run.version)
-    return JSONResponse(started.model_dump(), 202, _run_headers(run))
+def _handshake(delivery: Delivery) -> Response | None:
+    """The answer to a sender that only asks whether somebody is there: Slack's challenge, GitHub's ping."""
+    scheme = delivery.hook.verify.scheme if delivery.hook.verify is not None else None
+    body = delivery.body.value
+    if scheme == "slack" and isinstance(body, dict) and body.get("type") == "url_verification":
+        return Response(str(body.get("challenge", ""))[:1000], media_type="text/plain")
+    if scheme == "github" and delivery.trigger["headers"].get("x-github-event") == "ping":
+        return not_started(delivery.hook.flow, "a ping says that the webhook was set up")
+    return None
 
 
-def _run_headers(run: Run) -> dict[str, str]:
-    return {"Location": f"/v1/runs/{quote(run.id)}", "X-Run-Id": quote(run.id)}
-
-
-def _render(template: CompiledValue, scope: Mapping[str, Json]) -> Json:
-    if template.late_names:
-        raise ExpressionError("names that are known only inside a step cannot be used in a trigger")
-    meter = Meter(lambda: datetime.now(UTC), lambda: str(uuid.uuid4()))
-    return template.render(scope, meter).value
-
-
-def _rendered_key(hook: Webhook, scope: Mapping[str, Json]) -> str | None:
-    if hook.key is None:
-        return None
-    try:
-        key = _render(hook.key, scope)
-    except ExpressionError as error:
-        raise InputsInvalid(hook.flow, [FieldProblem("idempotency_key", str(error))]) from error
-    return None if key in (None, "") else str(key)
-
-
-def _is_text_only(template: CompiledValue) -> bool:
-    return bool(template.references) and all(
-        reference.root == "trigger" and reference.path[:1] and reference.path[0] in _TEXT_ROOTS
-        for reference in template.references
-    )
-
-
-def _delivery(request: Request) -> tuple[str | None, str | None]:
-    """The delivery's own id and the idempotency key that follows from it."""
-    key = request.headers.get("idempotency-key", "").strip()
-    if key:
-        return key, key
-    for name in _DELIVERY_IDS:
-        found = request.headers.get(name, "").strip()
-        if found:
-            return found, f"{name}:{found}"
-    return None, None
-
-
-def _shown_headers(request: Request) -> dict[str, str]:
-    shown: dict[str, str] = {}
-    for name, value in request.headers.items():
-        if not _HIDDEN.search(name):
-            shown[name] = f"{shown[name]}, {value}" if name in shown else value
-    return shown
+def _task(work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+    return asyncio.ensure_future(work)

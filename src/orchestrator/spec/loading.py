@@ -26,6 +26,7 @@ from orchestrator.spec.subflows import endless
 from orchestrator.spec.support import not_evaluated, unsupported
 from orchestrator.spec.triggers import TRIGGERS, Trigger, WebhookTrigger
 from orchestrator.spec.visibility import Visibility
+from orchestrator.spec.webhook_rules import check_webhooks
 
 Json = Any
 
@@ -88,6 +89,7 @@ def load_flow(text: str, file: str, project: Project) -> LoadedFlow:
     check_agents(everything, flow, project.agents, project.mcp, findings)
     check_servers(flow.mcp, findings)
     check_services(flow.services, findings)
+    check_webhooks(flow, everything, findings)
     findings.raise_if_any()
     check_catalogue(everything, flow, project, findings)
     not_evaluated(flow, findings)

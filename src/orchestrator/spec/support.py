@@ -17,14 +17,14 @@ STEP_TYPES = frozenset(
     {
         "http", "api", "claude", "agent", "mcp", "file", "function", "sql", "human-task",
         "parallel", "block", "condition", "switch", "for-each", "while", "try", "saga", "set", "transform", "wait",
-        "wait-for-event", "flow", "run-steps", "return", "fail", "emit",
+        "wait-for-event", "flow", "run-steps", "return", "fail", "respond", "emit",
     }
 )  # fmt: skip
 """Step types that run."""
 
 _OF_ALL = frozenset({"type", "id", "enabled", "inputs", "idempotency_key"})
 TRIGGER_KEYS: dict[str, frozenset[str]] = {
-    "webhook": _OF_ALL | {"path", "endpoint", "method", "respond", "max_body"},
+    "webhook": _OF_ALL | {"path", "endpoint", "method", "respond", "max_body", "verify", "cors", "if"},
     "event": _OF_ALL | {"event", "source", "if", "delay"},
     "api": _OF_ALL,
 }

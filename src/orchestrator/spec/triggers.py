@@ -12,6 +12,7 @@ from pydantic import AfterValidator, Field, model_validator
 from orchestrator.spec.base import Spec
 from orchestrator.spec.size import Size
 from orchestrator.spec.step import Expression, FixedDuration, Name, PositiveDuration
+from orchestrator.spec.webhooks import Cors, Reply, Verify
 
 Json = Any
 
@@ -77,7 +78,7 @@ def _webhook_path(value: str) -> str:
     names = re.findall(r"\{([^{}]*)\}", value)
     if len(set(names)) != len(names) or not all(re.fullmatch(r"[A-Za-z_]\w*", name) for name in names):
         raise ValueError(f"{value!r}: each {{name}} is a word used once")
-    for reserved in ("/v1", "/health", "/ready", "/metrics", "/docs", "/openapi.json", "/mcp"):
+    for reserved in ("/v1", "/health", "/ready", "/metrics", "/docs", "/openapi.json", "/mcp", "/inbox", "/codec"):
         if value == reserved or value.startswith(reserved + "/"):
             raise ValueError(f"{value!r} is a path of the gateway itself; choose another")
     return value
@@ -108,33 +109,6 @@ def _trigger(name: str) -> Callable[[_Trigger], _Trigger]:
         return model
 
     return register
-
-
-class Verify(Spec):
-    """How a webhook's sender proves itself. ``secret`` is a secret's bare name."""
-
-    scheme: str = "hmac"
-    secret: str | None = None
-    header: str | None = None
-    algorithm: Literal["sha256", "sha512", "sha1"] | None = None
-    prefix: str | None = None
-    tolerance: FixedDuration | None = None
-
-
-class Cors(Spec):
-    """Which browsers may call a webhook."""
-
-    origins: list[str]
-    headers: list[str] = Field(default=[])
-    max_age: FixedDuration | None = None
-
-
-class Reply(Spec):
-    """A fixed answer to a webhook."""
-
-    status: int = Field(200, ge=200, le=599)
-    headers: dict[str, str] = Field(default={})
-    body: Any = None
 
 
 @_trigger("webhook")

@@ -14,6 +14,8 @@ from orchestrator.spec.order import Order, check_sets
 from orchestrator.spec.reading import Placed
 from orchestrator.spec.sight import EVERYWHERE, Checker, Sight
 from orchestrator.spec.source import Path
+from orchestrator.spec.triggers import WebhookTrigger
+from orchestrator.spec.webhooks import Reply
 
 Json = Any
 
@@ -111,11 +113,18 @@ class Visibility:
                         self.findings.error(at, f"the flow has no input `{name}`", hint, key=True)
             if trigger.idempotency_key is not None:
                 self.checker.value(trigger.idempotency_key, (*path, "idempotency_key"), sight)
+            if isinstance(trigger, WebhookTrigger) and isinstance(trigger.respond, Reply):
+                self._reply(trigger.respond, (*path, "respond"))
             if trigger.if_ is not None:
                 roots = ("trigger", "event") if trigger.type == "event" else ("trigger",)
                 self.checker.expression(trigger.if_, (*path, "if"), replace(sight, roots=roots))
             if trigger.enabled:
                 self._unfed_inputs(trigger.type, trigger.inputs, path)
+
+    def _reply(self, reply: Reply, path: Path) -> None:
+        sight = Sight("a webhook's answer", ("trigger", "run"))
+        for key, value in (("headers", reply.headers), ("body", reply.body)):
+            self.checker.value(value, (*path, key), sight)
 
     def _unfed_inputs(self, type_: str, mapped: dict[str, Json] | None, path: Path) -> None:
         """A required input that a trigger cannot supply is a warning: a schedule's body is empty, and a mapping that

@@ -143,6 +143,8 @@ class _Attempt(ActivityInboundInterceptor):
         result = {"output": output, "attempts": context.attempt}
         if context.usage:
             result["usage"] = context.usage
+        if context.warnings:
+            result["warnings"] = [context.secrets.mask_text(warning) for warning in context.warnings]
         encoded = _encoded(call, context, result)
         await keep_output(call, context, output)
         return encoded

@@ -99,6 +99,8 @@ class StepContext:
     """JSON Schema the output must match, where the author gave one."""
     usage: dict[str, Json] = field(default_factory=dict)
     """What the step consumed (tokens, cost); recorded beside its output, also when the attempt fails."""
+    warnings: list[str] = field(default_factory=list)
+    """What the run's warnings should say of this step although it completed."""
     asked: dict[str, Json] | None = None
     """Set by a step that needs people's answers before it can go on, instead of an output: ``{"state", "requests":
     [{"id", "message", "schema"}]}``. It is called again with a second argument that holds them."""

@@ -15,10 +15,12 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-from orchestrator.errors import StepError, TerminalError
+from orchestrator.errors import NotFound, StepError, TerminalError, Unavailable
 from orchestrator.settings import Settings
 from orchestrator.spec.acts.file import BASE64, FileConfig
-from orchestrator.steps.context import Json, StepContext
+from orchestrator.steps.context import STORE, Json, StepContext, current_step
+from orchestrator.store.database import Store
+from orchestrator.store.uploads import SCHEME
 
 TYPE = "file"
 CONFIG = FileConfig
@@ -34,13 +36,18 @@ async def run(config: FileConfig, context: StepContext) -> Json:
     Raises TerminalError ``not_found``, ``path_refused``, ``permission_denied``, ``payload_too_large``,
     ``invalid_encoding`` or ``file_error``, and StepError ``file_error`` where the disk may recover.
     """
+    if config.path.startswith(SCHEME):
+        return await _of_upload(config)
     operation = _OPERATIONS[config.operation]
     roots = _Roots(context.settings)
     return await asyncio.to_thread(_guarded, operation, config, roots, context.attempt)
 
 
 async def read_bytes(path: str, settings: Settings) -> tuple[Path, bytes]:
-    """A file other steps may send, with its content. Raises as ``run``."""
+    """A file other steps may send, with its content; ``path`` may be a reference to an upload. Raises as ``run``."""
+    if path.startswith(SCHEME):
+        name, content = await _upload(path)
+        return Path(name), content
 
     def read() -> tuple[Path, bytes]:
         found = _Roots(settings).resolve(path)
@@ -48,6 +55,34 @@ async def read_bytes(path: str, settings: Settings) -> tuple[Path, bytes]:
             return found, _content(found, path)
 
     return await asyncio.to_thread(read)
+
+
+async def _upload(reference: str) -> tuple[str, bytes]:
+    """Name and content of a file that came with a delivery: in the store, not in a folder."""
+    store: Store | None = current_step().resources.lent(STORE)
+    if store is None:
+        raise TerminalError("store_missing", "this worker has no store, and uploads are kept there")
+    try:
+        name, content = await store.uploads.read(reference)
+    except NotFound as error:
+        raise TerminalError("not_found", str(error)) from error
+    except Unavailable as error:
+        raise StepError("store_unavailable", str(error)) from error
+    _within_limit(len(content), reference)
+    return name, content
+
+
+async def _of_upload(config: FileConfig) -> Json:
+    """``read`` and ``stat`` of an upload, which nothing can change."""
+    if config.operation not in ("read", "stat"):
+        raise TerminalError(
+            "path_refused", f"an upload is only read: `{config.operation}` works on files; write its content to one"
+        )
+    name, content = await _upload(config.path)
+    if config.operation == "stat":
+        return {"path": config.path, "exists": True, "type": "file", "size": len(content), "name": name}
+    digest = hashlib.sha256(content).hexdigest()
+    return {"path": config.path, "content": _decoded(content, config), "size": len(content), "sha256": digest}
 
 
 class _Roots:

@@ -239,12 +239,6 @@ async def test_bodies_that_cannot_be_read_are_refused_in_words(
     assert says in answer.json()["detail"]
 
 
-async def test_a_file_in_a_form_is_refused(idle: Door) -> None:
-    await idle.publish(TEXT)
-    answer = await idle.http.post("/text", files={"upload": ("a.txt", b"data")})
-    assert (answer.status_code, "upload" in answer.json()["detail"]) == (415, True)
-
-
 LIMITED = """
 id: limited
 triggers: [{type: webhook, path: /limited, max_body: 1KB}]

@@ -19,7 +19,6 @@ WAIT = "[{type: wait, config: {duration: 1}}]"
         ("type: notification, config: {target: x}", "`notification`"),
         ("type: multi-channel, config: {channels: [{email: {}}]}", "`multi-channel`"),
         ("type: queue, config: {queue: q}", "`queue`"),
-        ("type: respond, config: {body: 1}", "`respond`"),
         ("type: human-task, config: {assignee: x, quorum: 2}", "`quorum`"),
         ("type: human-task, config: {assignee: x, remind: 1h}", "`remind`"),
         ("type: human-task, config: {assignee: x, deadline: 1h, on_deadline: {escalate: [boss]}}", "`escalate`"),
@@ -39,10 +38,6 @@ def test_steps_that_cannot_run_yet_load_and_are_listed(load: Any, step: str, wha
         ("triggers: [{type: event, source: a.b, batch: {size: 3}}]", "`batch` of a trigger"),
         ("triggers: [{type: file, path: in}]", "the `file` trigger"),
         ("triggers: [{type: queue, queue: q}]", "the `queue` trigger"),
-        ("triggers: [{type: webhook, path: /x, verify: {secret: S}}]", "`verify` of a trigger"),
-        ("triggers: [{type: webhook, path: /x, cors: {origins: ['*']}}]", "`cors` of a trigger"),
-        ("triggers: [{type: webhook, path: /x, if: trigger.body.a}]", "`if` of a trigger"),
-        ("triggers: [{type: webhook, path: /x, respond: {status: 204}}]", "a fixed `respond`"),
         ("concurrency: {limit: 1}", "`concurrency`"),
     ],
 )

@@ -31,7 +31,8 @@ class FileConfig(ActConfig):
 
     operation: Literal["read", "write", "append", "list", "move", "delete", "stat"]
     path: str
-    """Relative to the project folder, inside one of its file roots (``data/`` unless configured)."""
+    """Relative to the project folder, inside one of its file roots (``data/`` unless configured); ``read`` and ``stat``
+    also take the ``ref`` of a file in ``trigger.files``."""
     content: Any = None
     """Text, or with ``encoding: base64`` bytes as base64; any other value is written as JSON."""
     encoding: str = "utf-8"

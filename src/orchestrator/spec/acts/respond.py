@@ -7,12 +7,14 @@ from typing import Any
 from pydantic import Field
 
 from orchestrator.spec.base import ActConfig, act
+from orchestrator.spec.webhooks import AnswerHeaders
 
 
 @act("respond")
 class RespondConfig(ActConfig):
-    """An HTTP answer."""
+    """The answer to the webhook that started the run and waits with ``respond: result``. The first one counts. A text
+    is sent as it is, any other value as JSON, nothing as an empty body."""
 
     status: int = Field(200, ge=200, le=599)
-    headers: dict[str, str] = Field(default={})
+    headers: AnswerHeaders = Field(default={})
     body: Any = None
