@@ -17,7 +17,7 @@ STEP_TYPES = frozenset(
     {
         "http", "api", "claude", "agent", "mcp", "file", "function", "sql", "human-task",
         "parallel", "block", "condition", "switch", "for-each", "while", "try", "saga", "set", "transform", "wait",
-        "wait-for-event", "flow", "run-steps", "return", "fail", "respond", "emit",
+        "wait-for-event", "flow", "run-steps", "return", "fail", "respond", "emit", "state",
     }
 )  # fmt: skip
 """Step types that run."""

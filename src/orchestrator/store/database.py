@@ -13,6 +13,7 @@ from orchestrator.store.keys import SigningKeys
 from orchestrator.store.listeners import Listeners
 from orchestrator.store.responses import Responses
 from orchestrator.store.samples import Samples
+from orchestrator.store.state import State
 from orchestrator.store.tasks import Tasks
 from orchestrator.store.transcripts import Transcripts
 from orchestrator.store.uploads import Uploads
@@ -34,6 +35,7 @@ class Store:
         self.responses = Responses(database)
         self.samples = Samples(database)
         self.uploads = Uploads(database)
+        self.state = State(database)
 
     @classmethod
     async def open(cls, url: str) -> Store:

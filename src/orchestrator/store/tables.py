@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import (
     JSON,
+    BigInteger,
     Boolean,
     Column,
     DateTime,
@@ -240,4 +241,56 @@ uploads = Table(
     Column("used_at", Instant, nullable=False),
     Column("content", LargeBinary, nullable=False),
     Index("upload_by_time", "used_at"),
+)
+
+queue_messages = Table(
+    "queue_message",
+    metadata,
+    Column("number", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+    # SHA-256 of queue and the sender's own id.
+    Column("id", String(64), nullable=False),
+    Column("queue", String(200), nullable=False),
+    Column("key", Text),
+    # SHA-256 of queue and key.
+    Column("digest", String(64)),
+    # JSON as text, as in cached_output.
+    Column("message", Text, nullable=False),
+    Column("status", String(20), nullable=False),
+    Column("sent_at", Instant, nullable=False),
+    Column("due_at", Instant, nullable=False),
+    Column("leased_until", Instant),
+    Column("deliveries", Integer, nullable=False),
+    Column("refusals", Integer, nullable=False),
+    Column("problem", Text),
+    Column("outcome", Text),
+    Column("ended_at", Instant),
+    Index("queue_message_by_id", "id", unique=True),
+    Index("queue_message_by_turn", "queue", "status", "due_at"),
+    Index("queue_message_by_key", "digest", "status"),
+    Index("queue_message_by_end", "status", "ended_at"),
+)
+
+kept_values = Table(
+    "kept_value",
+    metadata,
+    # SHA-256 of scope and key.
+    Column("id", String(64), primary_key=True),
+    # A flow's id; nothing for what all flows share.
+    Column("scope", String(100), nullable=False),
+    Column("key", Text, nullable=False),
+    # JSON as text, as in cached_output; nothing where it was deleted.
+    Column("value", Text),
+    Column("changed_at", Instant, nullable=False),
+    Column("expires_at", Instant),
+    Index("kept_value_by_expiry", "expires_at"),
+)
+
+kept_changes = Table(
+    "kept_change",
+    metadata,
+    # SHA-256 of the idempotency key of the step that made it.
+    Column("id", String(64), primary_key=True),
+    Column("answer", Text),
+    Column("made_at", Instant, nullable=False),
+    Index("kept_change_by_time", "made_at"),
 )

@@ -13,7 +13,6 @@ WAIT = "[{type: wait, config: {duration: 1}}]"
 @pytest.mark.parametrize(
     ("step", "what"),
     [
-        ("type: state, config: {get: x}", "`state`"),
         ("type: email, config: {to: a@b.c}", "`email`"),
         ("type: slack, config: {channel: c, message: m}", "`slack`"),
         ("type: notification, config: {target: x}", "`notification`"),
