@@ -29,7 +29,7 @@ from orchestrator.store.database import Store
 from orchestrator.store.events import KeptEvent
 
 _LOGGER = logging.getLogger("orchestrator.dispatch")
-LEASE = 60.0
+LEASE = 20.0
 """Seconds a gateway has to route what it took; after them another one may."""
 AT_ONCE = 50
 """Events taken together."""

@@ -17,7 +17,7 @@ from orchestrator.client.transcript import forget_old
 from orchestrator.dispatch.events import EventRouter, Subscriptions
 from orchestrator.dispatch.loops import Dispatcher
 from orchestrator.errors import Unavailable
-from orchestrator.gateway import callbacks, docs, events, flows, health, problems, runs, tasks, transcripts
+from orchestrator.gateway import callbacks, docs, events, flows, health, hooks, problems, runs, tasks, transcripts
 from orchestrator.gateway.bodies import BodyLimit
 from orchestrator.gateway.codec import codec_app
 from orchestrator.gateway.mcp.door import Door
@@ -79,7 +79,9 @@ def create_app(client: Client, store: Store, project: Project | Callable[[], Pro
     app.router.routes += [Route(path, mcp_door, include_in_schema=False) for path in ("/mcp", "/mcp/")]
     if settings.codec_origins:
         app.mount("/codec", codec_app(client.temporal.data_converter, settings.codec_origins))
-    app.router.default = Webhooks(client, routes, settings)
+    webhooks = Webhooks(client, routes, settings)
+    app.include_router(hooks.router(store, routes, settings, webhooks.counts))
+    app.router.default = webhooks
     describe(app, routes)
     app.add_middleware(BodyLimit, limit=settings.max_body, prefix="/v1/")
     app.add_middleware(PlainPaths)
@@ -105,7 +107,10 @@ async def _purge(client: Client, store: Store, settings: Settings) -> None:
         try:
             await store.deliveries.purge(settings.idempotency_window)
             await store.cache.purge()
+            await store.events.purge(settings.idempotency_window)
+            await store.responses.purge(settings.idempotency_window)
+            await store.uploads.purge()
             await forget_old(store, client.temporal)
         except Unavailable as error:
-            _LOGGER.warning("old deliveries, cached outputs and transcripts were not purged: %s", error)
+            _LOGGER.warning("what is old was not purged from the store: %s", error)
         await asyncio.sleep(_PURGE_SECONDS)
