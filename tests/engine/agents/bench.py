@@ -184,6 +184,19 @@ class AgentBench:
         self.model.tries.clear()
         (self.folder / "calls.txt").unlink(missing_ok=True)
 
+    async def reset(self) -> None:
+        """Forget everything that a test wrote, held or started."""
+        self.clear()
+        self.model.scripts.clear()
+        self.gate.open()
+        for held in HOLDS.values():
+            held.set()
+        HOLDS.clear()
+        self.bench.continue_after = None
+        for name in ("tools.txt", "orchestrator.yaml", "pid"):
+            (self.folder / name).unlink(missing_ok=True)
+        await self._open.aclose()
+
     async def until_called(self, word: str) -> None:
         """Until a function has written a line that begins so."""
         for _ in range(1200):

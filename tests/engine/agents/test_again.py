@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_asyncio
 import temporalio.client
 from temporalio.client import WorkflowHandle
 from tests.engine.agents import test_approval, test_bounds, test_loop, test_places
@@ -130,17 +131,17 @@ async def test_an_agent_in_a_sub_flow_has_a_conversation_of_its_own(forced: Agen
 # -- runs that go on from older ones --------------------------------------------------------------------------
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="module")
 async def client(agents: AgentBench) -> Client:
     """The product's client on the same worker."""
     bench = agents.bench
     return Client(bench.settings, bench.store, bench.temporal, lambda: bench.project)
 
 
-async def failed(agents: AgentBench, client: Client, text: str) -> Run:
+async def failed(agents: AgentBench, client: Client, text: str, name: str = "agents") -> Run:
     """A run that failed."""
     await admission.publish_text(agents.bench.store, Project(), text)
-    run = await client.start("agents")
+    run = await client.start(name)
     with pytest.raises(RunFailed):
         await run.result(30)
     return run
@@ -279,8 +280,8 @@ async def test_an_agent_that_another_version_describes_otherwise_begins_anew(
 ) -> None:
     agents.model.plays("think", calls(("add", {"a": 1})), Reply.refusal())
     agents.model.plays("better", calls(("add", {"a": 2})), "done")
-    run = await failed(agents, client, flow(agent(tools=tools("add")), version="1"))
-    better = flow(agent(system="better", tools=tools("add")), version="2")
+    run = await failed(agents, client, flow(agent(tools=tools("add")), id="two", version="1"), "two")
+    better = flow(agent(system="better", tools=tools("add")), id="two", version="2")
     await admission.publish_text(agents.bench.store, Project(), better)
     again = await client.restart(run.id)
     assert await again.result(30) == {"text": "done"}
