@@ -10,56 +10,23 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import AfterValidator, Field, model_validator
 
 from orchestrator.spec.base import Spec
+from orchestrator.spec.cron import read_cron
 from orchestrator.spec.size import Size
 from orchestrator.spec.step import Expression, FixedDuration, Name, PositiveDuration
 from orchestrator.spec.webhooks import Cors, Reply, Verify
 
 Json = Any
 
-_CRON_ITEM = r"(?:\*|\?|L|[0-9A-Za-z]+(?:-[0-9A-Za-z]+)?(?:#\d)?)(?:/\d+)?"
-_CRON_FIELD = re.compile(rf"{_CRON_ITEM}(?:,{_CRON_ITEM})*")
-_CRON_WORDS = {"@hourly", "@daily", "@midnight", "@weekly", "@monthly", "@yearly", "@annually"}
-_CRON_FIELDS = (
-    ("minute", 0, 59, ()),
-    ("hour", 0, 23, ()),
-    ("day of month", 1, 31, ()),
-    ("month", 1, 12, ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")),
-    ("day of week", 0, 7, ("SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT")),
-)
+LEAST_CATCH_UP = 10.0
+"""Seconds; Temporal takes no less."""
 
 
 def check_cron(value: str) -> str:
-    """A cron text of five fields (minute hour day month weekday), or ``@daily`` and its like. Raises ValueError."""
+    """A cron text as ``spec.cron`` reads it. Raises ValueError."""
     if "{{" in value:
         raise ValueError("takes no templates: the schedule is fixed when the flow is published")
-    text = value.strip()
-    if text in _CRON_WORDS:
-        return text
-    fields = text.split()
-    if len(fields) != 5:
-        raise ValueError(f"{value!r} has {len(fields)} field(s); cron has five: minute hour day month weekday")
-    for text_of_field, (name, low, high, words) in zip(fields, _CRON_FIELDS, strict=True):
-        _check_cron_field(text_of_field, name, low, high, words)
-    return text
-
-
-def _check_cron_field(text: str, name: str, low: int, high: int, words: tuple[str, ...]) -> None:
-    if not _CRON_FIELD.fullmatch(text):
-        raise ValueError(f"{text!r} is no {name}; write *, a number, a range a-b, a list a,b or a step */n")
-    for item in text.split(","):
-        span, _, step = item.partition("/")
-        if step and int(step) == 0:
-            raise ValueError(f"{text!r} is no {name}: a step is at least 1")
-        if span in ("*", "?", "L"):
-            continue
-        numbers = []
-        for part in span.split("#")[0].split("-"):
-            known = part.isdigit() and low <= int(part) <= high
-            if not known and part.upper() not in words:
-                raise ValueError(f"{part!r} is no {name}; it goes from {low} to {high}")
-            numbers.append(int(part) if part.isdigit() else words.index(part.upper()) + low)
-        if len(numbers) == 2 and numbers[0] > numbers[1]:
-            raise ValueError(f"{span!r} is no {name}: the range runs backwards")
+    read_cron(value)
+    return " ".join(value.split())
 
 
 def _zone(value: str) -> str:
@@ -152,6 +119,10 @@ class ScheduleTrigger(Trigger):
     def _one_clock(self) -> ScheduleTrigger:
         if (self.cron is None) == (self.every is None):
             raise ValueError("a schedule needs exactly one of `cron` and `every`")
+        if self.every is not None and (self.every < 1 or self.every % 1):
+            raise ValueError("`every` is a whole number of seconds, 1s or more")
+        if self.catch_up is not None and self.catch_up < LEAST_CATCH_UP:
+            raise ValueError(f"`catch_up` is {LEAST_CATCH_UP:g}s or more: Temporal takes no less")
         return self
 
 
