@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -20,10 +20,11 @@ from orchestrator.errors import (
 from orchestrator.settings import Settings
 from orchestrator.spec.definition import Definition, Envelope, Json
 from orchestrator.spec.events import OWN_SOURCE
-from orchestrator.spec.findings import suggestion
+from orchestrator.spec.findings import Findings, suggestion
 from orchestrator.spec.inputs import check_inputs
 from orchestrator.spec.loading import LoadedFlow, load_flow, load_flow_file
 from orchestrator.spec.project import Project
+from orchestrator.spec.source import read_source
 from orchestrator.spec.subflows import SubflowCall, cycles, problem_at, subflow_calls
 from orchestrator.spec.triggers import WebhookTrigger
 from orchestrator.store.database import Store
@@ -75,16 +76,41 @@ async def _publish(store: Store, loaded: LoadedFlow, as_edit: bool) -> Published
 
 
 async def publish_text(
-    store: Store, project: Project, text: str, *, file: str = "<flow>", as_edit: bool = False
+    store: Store,
+    project: Project,
+    text: str,
+    *,
+    file: str = "<flow>",
+    as_edit: bool = False,
+    settings: Settings | None = None,
 ) -> tuple[PublishedVersion, tuple[Problem, ...]]:
-    """Publish a flow from its YAML; also answers the warnings. Raises what ``publish`` does."""
+    """Publish a flow from its YAML; also answers the warnings, with ``settings`` those of ``missing_secrets`` too.
+    Raises what ``publish`` does."""
     loaded = load_flow(text, file, project)
-    return await publish(store, project, loaded, as_edit=as_edit), loaded.warnings
+    missing = missing_secrets(loaded, settings) if settings is not None else ()
+    return await publish(store, project, loaded, as_edit=as_edit), (*loaded.warnings, *missing)
 
 
-async def publish_folder(store: Store, project: Project, folder: Path, *, as_edit: bool = False) -> list[FileResult]:
+def missing_secrets(loaded: LoadedFlow, settings: Settings) -> tuple[Problem, ...]:
+    """A warning for every webhook whose senders the gateway could not verify, because no secret for it is set."""
+    findings = Findings(read_source(loaded.text, loaded.definition.file))
+    for index, trigger in enumerate(loaded.flow.triggers):
+        names = trigger.verify.secrets if isinstance(trigger, WebhookTrigger) and trigger.verify is not None else ()
+        if names and not any(settings.secrets.get(name) for name in names):
+            findings.warn(
+                ("triggers", index, "verify", "secret"),
+                f"the secret {' or '.join(f'`{name}`' for name in names)} is not set here: without it the webhook "
+                "refuses every request",
+                f"give the gateway ORCHESTRATOR_SECRET_{names[0]}",
+            )
+    return tuple(findings.warnings)
+
+
+async def publish_folder(
+    store: Store, project: Project, folder: Path, *, as_edit: bool = False, settings: Settings | None = None
+) -> list[FileResult]:
     """Publish every flow file under ``folder``; a file with problems does not stop the others, unless it holds a
-    sub-flow of theirs that is not published either."""
+    sub-flow of theirs that is not published either. ``settings`` as in ``publish_text``."""
     results: dict[Path, FileResult] = {}
     readable: dict[Path, LoadedFlow] = {}
     owners: dict[str, Path] = {}
@@ -104,7 +130,10 @@ async def publish_folder(store: Store, project: Project, folder: Path, *, as_edi
     refused = await _refused(store, {loaded.definition.flow: loaded for loaded in readable.values()})
     for file, loaded in readable.items():
         problems = refused.get(loaded.definition.flow)
-        results[file] = FileResult(file, None, problems) if problems else await _published(store, file, loaded, as_edit)
+        result = FileResult(file, None, problems) if problems else await _published(store, file, loaded, as_edit)
+        if settings is not None and result.published is not None:
+            result = replace(result, problems=(*result.problems, *missing_secrets(loaded, settings)))
+        results[file] = result
     return [results[file] for file in files]
 
 

@@ -87,6 +87,7 @@ def publish(context: typer.Context, paths: Paths = None, as_json: AsJson = False
     project = load_project(settings.project_dir)
     loaded = load_all(flow_files(settings, paths), project)
     published = run(_publish(settings, project, loaded))
+    say_problems(problem for flow in loaded for problem in admission.missing_secrets(flow, settings))
     if as_json:
         show_json(published)
         return

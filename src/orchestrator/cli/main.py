@@ -72,6 +72,7 @@ tasks.add_to(app)
 events.add_to(app)
 mcp.add_to(app)
 payloads.add_to(app)
+samples.add_to(app)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -12,6 +12,7 @@ from typing import Any, Self
 import uvicorn
 
 from orchestrator.errors import Unavailable
+from orchestrator.gateway.protocol import BoundedProtocol
 
 _STOP_SECONDS = 5
 _KEPT_SECONDS = 65
@@ -44,7 +45,7 @@ class HttpServer:
         self.port = int(listener.getsockname()[1])
         config = uvicorn.Config(
             self._app,
-            http="httptools",
+            http=BoundedProtocol,
             lifespan="on",
             access_log=False,
             log_level="warning",

@@ -123,7 +123,9 @@ class Stack:
 
     async def publish(self, folder: Path) -> None:
         """Publish the folder's flows as edits and tell what changed; a file with problems is told and skipped."""
-        for result in await admission.publish_folder(self.parts.store, self.parts.project(), folder, as_edit=True):
+        for result in await admission.publish_folder(
+            self.parts.store, self.parts.project(), folder, as_edit=True, settings=self._settings
+        ):
             if result.problems:
                 self._teller.problems(result.problems)
             if result.published is not None and result.published.created:

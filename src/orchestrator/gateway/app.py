@@ -16,6 +16,7 @@ from orchestrator.client import Client
 from orchestrator.client.transcript import forget_old
 from orchestrator.dispatch.events import EventRouter, Subscriptions
 from orchestrator.dispatch.loops import Dispatcher
+from orchestrator.dispatch.queues import QueueConsumer
 from orchestrator.errors import Unavailable
 from orchestrator.gateway import callbacks, docs, events, flows, health, hooks, problems, runs, tasks, transcripts
 from orchestrator.gateway.bodies import BodyLimit
@@ -45,7 +46,7 @@ def create_app(client: Client, store: Store, project: Project | Callable[[], Pro
     mcp_door = Door(create_server(client, store, current_project, settings), settings)
 
     subscriptions = Subscriptions(store)
-    dispatcher = Dispatcher([EventRouter(client, subscriptions)])
+    dispatcher = Dispatcher([EventRouter(client, subscriptions), QueueConsumer(client, current_project)])
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -108,6 +109,8 @@ async def _purge(client: Client, store: Store, settings: Settings) -> None:
             await store.deliveries.purge(settings.idempotency_window)
             await store.cache.purge()
             await store.events.purge(settings.idempotency_window)
+            await store.queues.purge(settings.idempotency_window)
+            await store.state.purge(settings.idempotency_window)
             await store.responses.purge(settings.idempotency_window)
             await store.uploads.purge()
             await forget_old(store, client.temporal)

@@ -103,7 +103,7 @@ def router(store: Store, project: Callable[[], Project], settings: Settings) -> 
             raise HTTPException(415, "send the flow's YAML with Content-Type: application/yaml")
         body = await read_body(request, settings.max_body)
         text = body.value if isinstance(body.value, str) else ""
-        published, warnings = await admission.publish_text(store, project(), text, file="<request>")
+        published, warnings = await admission.publish_text(store, project(), text, file="<request>", settings=settings)
         response.status_code = 201 if published.created else 200
         response.headers["Location"] = f"/v1/flows/{published.flow}"
         return FlowPublished(**asdict(published), warnings=[Finding(**asdict(warning)) for warning in warnings])

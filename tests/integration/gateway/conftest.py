@@ -20,6 +20,7 @@ from tests.stores import open_store
 from orchestrator import admission
 from orchestrator.client import Client
 from orchestrator.gateway.app import create_app
+from orchestrator.gateway.protocol import BoundedProtocol
 from orchestrator.settings import Settings
 from orchestrator.spec.project import Project, load_project
 from orchestrator.store.database import Store
@@ -57,7 +58,7 @@ async def serving(app: Any) -> AsyncIterator[str]:
     """The app on a socket of its own; gives its URL."""
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="on"))
+    server = uvicorn.Server(uvicorn.Config(app, http=BoundedProtocol, log_level="critical", lifespan="on"))
     running = asyncio.create_task(server.serve(sockets=[listener]))
     while not server.started:
         await asyncio.sleep(0.01)
