@@ -15,7 +15,9 @@ from typing import Any, Protocol, TypeVar
 from mcp import Client, MCPError
 from mcp.shared.dispatcher import ProgressFnT
 from mcp_types import (
+    CONNECTION_CLOSED,
     INVALID_PARAMS,
+    REQUEST_TIMEOUT,
     URL_ELICITATION_REQUIRED,
     CallToolRequest,
     CallToolRequestParams,
@@ -35,7 +37,7 @@ from orchestrator.steps.context import StepContext
 from orchestrator.steps.mcp_call import Asked, Call, ServerGone
 from orchestrator.steps.mcp_elicit import Answers, again, answers, asked, question, required
 from orchestrator.steps.mcp_errors import FAILURES, too_large, typed
-from orchestrator.steps.mcp_pool import Connection, McpPool
+from orchestrator.steps.mcp_pool import Connection, McpPool, list_prompts
 from orchestrator.steps.mcp_schema import Unusable, check_arguments
 
 T = TypeVar("T")
@@ -56,6 +58,8 @@ _TOOL_RESULT: TypeAdapter[Result | InputRequiredResult] = TypeAdapter(CallToolRe
 _STATE_ROUNDS = 10
 """Times a server may ask to be called again without asking anything."""
 _PAUSE = 0.1
+_NO_SUCH_RESOURCE = (INVALID_PARAMS, -32_002)
+"""Codes of 2026 and of the years before."""
 _SHOWN = 500
 """Characters of a progress message that are kept."""
 
@@ -82,7 +86,13 @@ async def run(config: McpConfig, context: StepContext, answered: Json = None) ->
             call.answers = known.earlier if connection.legacy else {}
             if config.tool is not None:
                 await _check(connection, call, config.tool, config.arguments)
-            result = await _ask(connection, call, _request(config, context), known)
+            try:
+                result = await _ask(connection, call, _request(config, context), known)
+            except MCPError as error:
+                problem = await _missing(connection, call, config, error)
+                if problem is None:
+                    raise
+                raise problem from error
             return _bounded(_output(result, config), config.server, server)
 
     try:
@@ -260,6 +270,26 @@ async def _problem(server: str, tools: dict[str, Tool], tool: str, arguments: di
         return None
     listed = "; ".join(f"{problem.field or 'arguments'}: {problem.message}" for problem in found[:5])
     return TerminalError("invalid_arguments", f"the arguments do not match tool '{tool}' of mcp.{server}: {listed}")
+
+
+async def _missing(connection: Connection, call: Call, config: McpConfig, error: MCPError) -> TerminalError | None:
+    """What is wrong with the resource or prompt that was asked for, where that is why the server refused it: servers
+    have no common way to say so."""
+    if config.resource is not None and error.code in _NO_SUCH_RESOURCE:
+        return TerminalError("not_found", f"mcp.{config.server} has no resource '{config.resource}': {error.message}")
+    if config.prompt is None or call.status >= 400 or error.code in (CONNECTION_CLOSED, REQUEST_TIMEOUT):
+        return None
+    prompts = await connection.call(list_prompts, call)
+    if config.prompt not in prompts:
+        near = difflib.get_close_matches(config.prompt, prompts, 3) or sorted(prompts)[:20]
+        listed = ", ".join(f"'{name}'" for name in near) or "none"
+        return TerminalError("not_found", f"mcp.{config.server} has no prompt '{config.prompt}'; there: {listed}")
+    wanted = prompts[config.prompt].arguments or []
+    missing = [argument.name for argument in wanted if argument.required and argument.name not in config.arguments]
+    if not missing:
+        return None
+    message = f"prompt '{config.prompt}' of mcp.{config.server} needs: {', '.join(missing)}"
+    return TerminalError("invalid_arguments", message)
 
 
 def _allowed(tool: str, server: McpServer) -> bool:

@@ -28,6 +28,7 @@ from mcp_types import (
     ElicitRequestParams,
     ElicitResult,
     Implementation,
+    Prompt,
     Tool,
     ToolListChangedNotification,
 )
@@ -383,3 +384,16 @@ async def _list_tools(client: Client) -> dict[str, Tool]:
         if not cursor or len(tools) >= _MOST_TOOLS:
             break
     return tools
+
+
+async def list_prompts(client: Client) -> dict[str, Prompt]:
+    """The prompts of a server, by name."""
+    prompts: dict[str, Prompt] = {}
+    cursor: str | None = None
+    for _ in range(_PAGES):
+        page = await client.list_prompts(cursor=cursor)
+        prompts |= {prompt.name: prompt for prompt in page.prompts}
+        cursor = page.next_cursor
+        if not cursor or len(prompts) >= _MOST_TOOLS:
+            break
+    return prompts

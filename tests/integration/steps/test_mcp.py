@@ -105,6 +105,20 @@ async def test_resources_and_prompts_are_read(remote: Call) -> None:
     assert prompt["messages"][0]["role"] == "user"
 
 
+@pytest.mark.parametrize(
+    ("asked", "type_", "says"),
+    [
+        ({"resource": "note://none"}, "not_found", "note://none"),
+        ({"prompt": "gret"}, "not_found", "'greet'"),
+        ({"prompt": "greet"}, "invalid_arguments", "needs: name"),
+    ],
+)
+async def test_what_a_server_does_not_have_is_named(remote: Call, asked: dict[str, str], type_: str, says: str) -> None:
+    error = await remote.fails(**asked)
+    assert (error.type, error.retryable) == (type_, False)
+    assert says in error.message
+
+
 async def test_a_tool_that_fails_is_a_terminal_error_with_its_words(over_http: Call) -> None:
     error = await over_http.fails("fail", {"why": "the printer is on fire"})
     assert (error.type, error.retryable) == ("mcp_tool_error", False)
