@@ -9,6 +9,7 @@ from orchestrator.spec.flow import Flow
 from orchestrator.spec.model_uses import check_models
 from orchestrator.spec.project import Project
 from orchestrator.spec.reading import WAITING, Placed
+from orchestrator.spec.triggers import QueueTrigger
 
 Json = Any
 
@@ -26,6 +27,11 @@ def check_catalogue(steps: list[Placed], flow: Flow, project: Project, findings:
     """Warn about entries that neither the flow nor ``orchestrator.yaml`` declares. It is no error: entries belong to
     the place where a worker runs, and an assignee may be free text."""
     check_models(steps, flow, project, findings)
+    for index, trigger in enumerate(flow.triggers):
+        if isinstance(trigger, QueueTrigger) and trigger.queue not in project.queues:
+            near = suggestion(trigger.queue, project.queues)
+            hint = near if near and near.startswith("did") else "declare it under `queues` in orchestrator.yaml"
+            findings.warn(("triggers", index, "queue"), f"no queue `{trigger.queue}` is declared", hint)
     for step in steps:
         for placed in step.walk():
             if placed.type in _USES:

@@ -14,6 +14,7 @@ from orchestrator.spec.events import check_events
 from orchestrator.spec.findings import Findings, check_model, kind_of
 from orchestrator.spec.models import check_aliases
 from orchestrator.spec.prices import Price, check_prices
+from orchestrator.spec.queues import check_queues
 from orchestrator.spec.servers import check_servers, check_services
 from orchestrator.spec.source import read_source
 
@@ -70,6 +71,7 @@ def load_project(root: Path) -> Project:
     check_project_agents(project.agents, findings)
     check_servers(project.mcp, findings)
     check_services(project.services, findings)
+    check_queues(project.queues, findings)
     findings.raise_if_any()
     loaded: Project = project.model_copy(update={"root": root})
     return loaded

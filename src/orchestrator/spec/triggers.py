@@ -11,6 +11,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from orchestrator.spec.base import Spec
 from orchestrator.spec.cron import read_cron
+from orchestrator.spec.queues import check_queue_name
 from orchestrator.spec.size import Size
 from orchestrator.spec.step import Expression, FixedDuration, Name, PositiveDuration
 from orchestrator.spec.webhooks import Cors, Reply, Verify
@@ -49,6 +50,12 @@ def _webhook_path(value: str) -> str:
         if value == reserved or value.startswith(reserved + "/"):
             raise ValueError(f"{value!r} is a path of the gateway itself; choose another")
     return value
+
+
+def _fixed_queue(value: str) -> str:
+    if "{{" in value:
+        raise ValueError("takes no templates: the queue is fixed when the flow is published")
+    return check_queue_name(value)
 
 
 class Trigger(Spec):
@@ -174,4 +181,4 @@ class QueueTrigger(Trigger):
     """Messages of a queue."""
 
     type: Literal["queue"]
-    queue: str
+    queue: Annotated[str, AfterValidator(_fixed_queue)]

@@ -65,7 +65,7 @@ OUTPUTS = {
     "emit": "{id}",
     "multi-channel": "{channel: {id} or {error}}",
     "respond": "null",
-    "state": "the value",
+    "state": "{value, found}; found: whether there was a value before",
     "human-task": "{decision, data, comment, by, at, automatic, due}; a rejection fails the step unless `on_reject`",
     "condition": "of the list that ran, null if none; beside it `.branch`: then, else, none",
     "switch": "of the steps that ran, null if none; beside it `.branch`: number of the case, or default",

@@ -1,0 +1,164 @@
+"""Queues: messages sent by steps, people and programs become runs of the flow that consumes them."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+import temporalio.client
+from tests.integration.gateway.conftest import Door, open_door
+
+from orchestrator.client.queues import send_message
+from orchestrator.dispatch import queues as dispatching
+from orchestrator.dispatch.queues import QueueConsumer
+from orchestrator.store.queues import Message
+
+WORK = """
+id: work
+triggers: [{type: queue, queue: jobs, inputs: {n: "{{ trigger.body.n }}"}}]
+inputs: {n: integer}
+steps: [{id: done, type: transform, config: {value: {n: "{{ inputs.n }}", id: "{{ trigger.message_id }}", queue: "{{ trigger.queue }}"}}}]
+output: "{{ steps.done.output }}"
+"""
+SEND = """
+id: send
+inputs: {n: integer}
+steps:
+  - {id: put, type: queue, config: {queue: jobs, message: {n: "{{ inputs.n }}"}}}
+output: "{{ steps.put.output.id }}"
+"""
+URGENT = """
+id: a-urgent
+triggers: [{type: queue, queue: jobs, if: "{{ trigger.body.urgent | default(false) }}"}]
+steps: [{id: done, type: transform, config: {value: now}}]
+"""
+BROKEN = """
+id: broken
+triggers: [{type: queue, queue: jobs}]
+steps: [{id: stop, type: fail, config: {type: broken, message: "it always does"}}]
+"""
+
+
+@pytest.fixture
+async def door(temporal: temporalio.client.Client, tmp_path: Path) -> Any:
+    (tmp_path / "orchestrator.yaml").write_text("queues:\n  jobs: {max_refusals: 2, lease: 2s}\n")
+    async with open_door(temporal, tmp_path) as opened:
+        yield opened
+
+
+async def settled(door: Door, message_id: str, *, status: str = "done") -> Message:
+    """The message, once it is."""
+    for _ in range(400):
+        found = await door.store.queues.get(message_id)
+        if found.status == status:
+            return found
+        await asyncio.sleep(0.025)
+    raise AssertionError(f"message {message_id} is not {status}: {found}")
+
+
+async def test_what_a_step_sends_starts_one_run_of_the_flow_that_consumes_the_queue(door: Door) -> None:
+    await door.publish(WORK)
+    await door.publish(SEND)
+    message = await (await door.client.start("send", {"n": 4})).result(20)
+    done = await settled(door, message)
+    assert done.outcome is not None
+    run = door.client.run(done.outcome["run_id"])
+    assert await run.result(20) == {"n": 4, "id": message, "queue": "jobs"}
+    assert done.body is None
+
+
+async def test_messages_wait_for_a_flow_that_consumes_them(door: Door) -> None:
+    sent = await send_message(door.store, "jobs", {"n": 1})
+    await asyncio.sleep(0.3)
+    assert (await door.store.queues.get(sent.id)).deliveries == 0
+    await door.publish(WORK)
+    assert (await settled(door, sent.id)).deliveries == 1
+
+
+async def test_the_first_flow_whose_condition_wants_a_message_gets_it(door: Door) -> None:
+    await door.publish(URGENT)
+    plain = await send_message(door.store, "jobs", {"n": 1, "urgent": False})
+    assert (await settled(door, plain.id)).outcome == {"skipped": True}
+    await door.publish(WORK)
+    urgent, other = [await send_message(door.store, "jobs", body) for body in ({"urgent": True}, {"n": 2})]
+    flows = [(await settled(door, sent.id)).outcome for sent in (urgent, other)]
+    assert [told and told["flow"] for told in flows] == ["a-urgent", "work"]
+
+
+async def test_a_message_no_run_can_be_started_for_becomes_a_dead_letter_and_can_be_tried_again(door: Door) -> None:
+    await door.publish(WORK)
+    sent, good = await send_message(door.store, "jobs", {"n": "many"}), await send_message(door.store, "jobs", {"n": 1})
+    dead = await settled(door, sent.id, status="dead")
+    assert dead.refusals == 2
+    assert dead.problem is not None
+    assert dead.problem.startswith("invalid_inputs: ")
+    assert dead.body == {"n": "many"}
+    await settled(door, good.id)
+    await door.publish(WORK.replace("inputs: {n: integer}", "version: 2.0.0\ninputs: {n: string}"))
+    assert await door.store.queues.redrive("jobs", sent.id) == 1
+    done = await settled(door, sent.id)
+    assert done.outcome is not None
+    assert (await door.client.run(done.outcome["run_id"]).result(20))["n"] == "many"
+
+
+async def test_a_message_whose_acknowledgement_was_lost_is_not_started_again_also_when_its_run_failed(
+    door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await door.publish(BROKEN)
+    done, lost = door.store.queues.done, []
+
+    async def lose_the_first(message: Message, outcome: Any) -> None:
+        if message.deliveries == 1:
+            lost.append(outcome["run_id"])
+        else:
+            await done(message, outcome)
+
+    monkeypatch.setattr(door.store.queues, "done", lose_the_first)
+    sent = await send_message(door.store, "jobs", {})
+    message = await settled(door, sent.id)
+    assert message.deliveries == 2
+    assert message.outcome == {"flow": "broken", "run_id": lost[0]}
+    [run] = await _runs(door, "broken")
+    assert run.status == "failed"
+
+
+async def _runs(door: Door, flow: str) -> list[Any]:
+    """Temporal's own list of the flow's runs in this store; it comes a little late."""
+    for _ in range(100):
+        found = await door.client.runs(flow=flow)
+        if found and all(run.status != "running" for run in found):
+            return [run for run in found if await _is_ours(door, run.id)]
+        await asyncio.sleep(0.05)
+    raise AssertionError(f"no run of {flow}")
+
+
+async def _is_ours(door: Door, run_id: str) -> bool:
+    messages = await door.store.queues.list("jobs", "done")
+    return any(one.outcome and one.outcome.get("run_id") == run_id for one in messages)
+
+
+async def test_several_gateways_share_a_queue_and_every_message_starts_one_run(
+    door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dispatching, "AT_ONCE", 4)
+    await door.publish(WORK)
+    others = [QueueConsumer(door.client, lambda: door.project) for _ in range(3)]
+
+    async def keep_turning(consumer: QueueConsumer) -> None:
+        while True:
+            await consumer.turn()
+
+    turning = [asyncio.create_task(keep_turning(other)) for other in others]
+    try:
+        sent = [await send_message(door.store, "jobs", {"n": n}, id=f"m{n % 20}") for n in range(30)]
+        assert len({one.id for one in sent}) == 20
+        done = [await settled(door, one.id) for one in sent]
+    finally:
+        for task in turning:
+            task.cancel()
+        await asyncio.wait(turning)
+    runs = {one.id: one.outcome["run_id"] for one in done if one.outcome}
+    assert len(runs) == len(set(runs.values())) == 20
+    assert all(one.deliveries == 1 for one in done)
