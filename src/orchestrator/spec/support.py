@@ -17,7 +17,7 @@ STEP_TYPES = frozenset(
     {
         "http", "api", "claude", "agent", "mcp", "file", "function", "sql", "human-task",
         "parallel", "block", "condition", "switch", "for-each", "while", "try", "saga", "set", "transform", "wait",
-        "wait-for-event", "flow", "run-steps", "return", "fail", "respond", "emit", "state",
+        "wait-for-event", "flow", "run-steps", "return", "fail", "respond", "emit", "state", "queue",
     }
 )  # fmt: skip
 """Step types that run."""
@@ -26,6 +26,7 @@ _OF_ALL = frozenset({"type", "id", "enabled", "inputs", "idempotency_key"})
 TRIGGER_KEYS: dict[str, frozenset[str]] = {
     "webhook": _OF_ALL | {"path", "endpoint", "method", "respond", "max_body", "verify", "cors", "if"},
     "event": _OF_ALL | {"event", "source", "if", "delay"},
+    "queue": _OF_ALL | {"queue", "if"},
     "api": _OF_ALL,
 }
 """Keys of triggers that have an effect, by the types that work."""

@@ -11,6 +11,7 @@ from orchestrator.store.events import Events
 from orchestrator.store.flows import Flows
 from orchestrator.store.keys import SigningKeys
 from orchestrator.store.listeners import Listeners
+from orchestrator.store.queues import Queues
 from orchestrator.store.responses import Responses
 from orchestrator.store.samples import Samples
 from orchestrator.store.state import State
@@ -36,6 +37,7 @@ class Store:
         self.samples = Samples(database)
         self.uploads = Uploads(database)
         self.state = State(database)
+        self.queues = Queues(database)
 
     @classmethod
     async def open(cls, url: str) -> Store:
