@@ -17,7 +17,6 @@ WAIT = "[{type: wait, config: {duration: 1}}]"
         ("type: slack, config: {channel: c, message: m}", "`slack`"),
         ("type: notification, config: {target: x}", "`notification`"),
         ("type: multi-channel, config: {channels: [{email: {}}]}", "`multi-channel`"),
-        ("type: queue, config: {queue: q}", "`queue`"),
         ("type: human-task, config: {assignee: x, quorum: 2}", "`quorum`"),
         ("type: human-task, config: {assignee: x, remind: 1h}", "`remind`"),
         ("type: human-task, config: {assignee: x, deadline: 1h, on_deadline: {escalate: [boss]}}", "`escalate`"),
@@ -36,7 +35,6 @@ def test_steps_that_cannot_run_yet_load_and_are_listed(load: Any, step: str, wha
         ("triggers: [{type: schedule, every: 1h}]", "the `schedule` trigger"),
         ("triggers: [{type: event, source: a.b, batch: {size: 3}}]", "`batch` of a trigger"),
         ("triggers: [{type: file, path: in}]", "the `file` trigger"),
-        ("triggers: [{type: queue, queue: q}]", "the `queue` trigger"),
         ("concurrency: {limit: 1}", "`concurrency`"),
     ],
 )
