@@ -46,6 +46,9 @@ ANNOUNCE = "announce"
 CLOSE_TASK = "close-task"
 """Activity: writes a human task's end into the store."""
 
+NOTE_TASK = "note-task"
+"""Activity: writes into the store what has happened to an open human task. Argument: ``{"path", "notes", "now"}``."""
+
 AGENT_OPEN = "agent-open"
 """Activity: who an agent is and what it may use, kept in its transcript. Arguments: the step's rendered config, and
 ``{"transcript", "schema", "depth"}``."""

@@ -1,5 +1,5 @@
-"""The ``human-task`` step's part outside the workflow: the task that people see is opened and closed in the
-store. The waiting itself is the engine's."""
+"""The ``human-task`` step's part outside the workflow: the task that people see is opened, kept up to date and closed
+in the store, and everything that happens to it is audited. The waiting itself is the engine's."""
 
 from __future__ import annotations
 
@@ -9,9 +9,12 @@ from typing import Any, Literal
 from pydantic import Field
 
 from orchestrator.errors import NotFound, StepError, TerminalError, Unavailable
-from orchestrator.spec.acts.human_task import HumanTaskConfig
+from orchestrator.spec.acts.human_task import REJECT, HumanTaskConfig
 from orchestrator.spec.base import Spec
+from orchestrator.spec.project import Project
+from orchestrator.spec.quorum import needs
 from orchestrator.steps.context import STORE, StepContext
+from orchestrator.store.audit import Entry
 from orchestrator.store.database import Store
 from orchestrator.store.tasks import NewTask, Task
 
@@ -19,13 +22,44 @@ Json = Any
 
 TYPE = "human-task"
 CONFIG = HumanTaskConfig
+TOPIC = "task"
+"""What the audit calls tasks."""
 
 
-class Closing(Spec):
+class Note(Spec):
+    """Something that has happened to an open task: what its history keeps, once by ``number``."""
+
+    number: int
+    action: Literal["commented", "delegated", "escalated", "reminded", "voted"]
+    at: str
+    by: str | None = None
+    comment: str | None = None
+    decision: str | None = None
+    to: list[str] = Field(default=[])
+    before: str | None = Field(default=None, alias="from")
+
+
+class Now(Spec):
+    """How a task stands."""
+
+    assignee: str | None = None
+    group: str | None = None
+    deadline: str | None = None
+    votes: list[dict[str, Json]] = Field(default=[])
+
+
+class Noting(Spec):
+    """What has happened to the task at ``path`` since it was told last."""
+
+    path: str = Field(min_length=1)
+    notes: list[Note] = Field(default=[])
+    now: Now | None = None
+
+
+class Closing(Noting):
     """How a task ended. ``path`` is the task's own path."""
 
     status: Literal["decided", "expired", "cancelled"]
-    path: str = Field(min_length=1)
     decision: str | None = None
     data: Json = None
     comment: str | None = None
@@ -38,8 +72,17 @@ class Closing(Spec):
 async def open_task(config: HumanTaskConfig, context: StepContext, deadline: str | None = None) -> Json:
     """Put the task where people find it, and return its row as JSON. Doing it twice leaves one task.
 
-    ``deadline`` is the ISO instant the engine computed. Raises StepError ``store_unavailable``.
+    ``deadline`` is the ISO instant the engine computed. A task that nobody could ever decide is not opened:
+    ``{"refused": why}``. Raises StepError ``store_unavailable``.
     """
+    people = people_of(context.project, config)
+    if config.quorum is not None:
+        try:
+            needs(config.quorum, config.decision_names(), None if people is None else len(people), REJECT)
+        except ValueError as error:
+            return {"refused": f"config.quorum: {error}"}
+    elif people == [] and config.not_by is not None:
+        return {"refused": "config.not_by: everybody who is asked may not decide"}
     task = NewTask(
         run_id=context.run_id,
         flow=context.flow,
@@ -51,14 +94,22 @@ async def open_task(config: HumanTaskConfig, context: StepContext, deadline: str
         group=config.group,
         form=config.form,
         decisions=list(config.labelled()),
-        deadline=None if deadline is None else datetime.fromisoformat(deadline),
+        deadline=_moment(deadline),
+        attachments=[one.model_dump() for one in config.attachments] if config.attachments is not None else None,
+        comment_required=config.comment_required or None,
+        quorum=config.quorum,
+        not_by=config.barred() or None,
+        people=people,
     )
     store = _store(context)
+    about = {"assignee": task.assignee, "group": task.group, "deadline": deadline, "people": people}
+    entry = Entry("opened", "opened", details={key: value for key, value in about.items() if value is not None})
     try:
         opened = await store.tasks.open(task)
+        await store.audit.add(TOPIC, opened.id, entry)
     except Unavailable as error:
         raise StepError("store_unavailable", str(error)) from error
-    return _shown(opened)
+    return _shown(opened) | ({} if people is None else {"people": people})
 
 
 run = open_task
@@ -70,22 +121,89 @@ async def close_task(closing: dict[str, Json], context: StepContext) -> Json:
     ``store_unavailable``."""
     end = Closing.model_validate(closing)
     store = _store(context)
+    task_id = f"{context.run_id}:{end.path}"
+    about = {"decision": end.decision, "comment": end.comment, "automatic": end.automatic or None}
+    entry = Entry("closed", end.status, end.by, _moment(end.at), {k: v for k, v in about.items() if v is not None})
     try:
+        await _kept(store, task_id, end)
         closed = await store.tasks.close(
-            f"{context.run_id}:{end.path}",
+            task_id,
             status=end.status,
             decision=end.decision,
             data=end.data,
             comment=end.comment,
             by=end.by,
             automatic=end.automatic,
-            decided_at=None if end.at is None else datetime.fromisoformat(end.at),
+            decided_at=_moment(end.at),
         )
+        await store.audit.add(TOPIC, task_id, entry)
     except NotFound:
         return None
     except Unavailable as error:
         raise StepError("store_unavailable", str(error)) from error
     return _shown(closed)
+
+
+async def note_task(noting: dict[str, Json], context: StepContext) -> Json:
+    """Write what has happened to an open task, as ``Noting`` says, and tell the people it concerns. Doing it twice
+    writes it once. Raises StepError ``store_unavailable``."""
+    told = Noting.model_validate(noting)
+    store = _store(context)
+    try:
+        await _kept(store, f"{context.run_id}:{told.path}", told)
+    except NotFound:
+        return None
+    except Unavailable as error:
+        raise StepError("store_unavailable", str(error)) from error
+    return {"noted": len(told.notes)}
+
+
+async def _kept(store: Store, task_id: str, told: Noting) -> None:
+    if told.now is not None:
+        now = told.now
+        await store.tasks.update(
+            task_id,
+            assignee=now.assignee,
+            group=now.group,
+            deadline=_moment(now.deadline),
+            votes=now.votes or None,
+        )
+    if told.notes:
+        await store.audit.add(TOPIC, task_id, *(_entry(note) for note in told.notes))
+
+
+def _entry(note: Note) -> Entry:
+    about = {"comment": note.comment, "decision": note.decision, "from": note.before, "to": note.to or None}
+    details = {key: value for key, value in about.items() if value is not None}
+    return Entry(f"note-{note.number}", note.action, note.by, _moment(note.at), details)
+
+
+def people_of(project: Project, config: HumanTaskConfig) -> list[str] | None:
+    """Who is asked, without those who may not decide: the members of a declared group and of groups among them, or the
+    declared contact itself. None where the name is free text."""
+    name = config.assignee or config.group or ""
+    if name not in project.contacts:
+        return None
+    found: dict[str, None] = {}
+    _gather(project, name, found, {})
+    return [person for person in found if not config.is_barred(person)]
+
+
+def _gather(project: Project, name: str, found: dict[str, None], seen: dict[str, None]) -> None:
+    if name in seen:
+        return
+    seen[name] = None
+    contact = project.contacts.get(name)
+    members = contact.get("members") if isinstance(contact, dict) else None
+    if not isinstance(members, list) or not members:
+        found[name] = None
+        return
+    for member in members:
+        _gather(project, str(member), found, seen)
+
+
+def _moment(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text)
 
 
 def _store(context: StepContext) -> Store:

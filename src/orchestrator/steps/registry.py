@@ -21,7 +21,7 @@ import orchestrator.steps as package
 from orchestrator.errors import TerminalError
 from orchestrator.spec.acts.agent import AgentConfig
 from orchestrator.spec.base import ActConfig
-from orchestrator.spec.call import AGENT_OPEN, AGENT_TURN, CLOSE_TASK
+from orchestrator.spec.call import AGENT_OPEN, AGENT_TURN, CLOSE_TASK, NOTE_TASK
 from orchestrator.steps import human_task
 from orchestrator.steps.agent import open_agent, take_turn
 from orchestrator.steps.announce import announce
@@ -60,7 +60,7 @@ def _step_type(module: ModuleType) -> StepType:
 
 def step_activities() -> list[Activity]:
     """One activity per step type, named like it, and the one that closes human tasks."""
-    return [_activity(step) for step in step_types().values()] + [_close_task, announce]
+    return [_activity(step) for step in step_types().values()] + [_close_task, _note_task, announce]
 
 
 def function_activities(functions: Mapping[str, Function]) -> list[Activity]:
@@ -102,6 +102,11 @@ def _agent_activities(functions: Mapping[str, Function]) -> list[Activity]:
         return await take_turn(told, current_step())
 
     return [opening, turn]
+
+
+@activity.defn(name=NOTE_TASK)
+async def _note_task(noting: Any) -> Any:
+    return await human_task.note_task(noting, current_step())
 
 
 @activity.defn(name=CLOSE_TASK)

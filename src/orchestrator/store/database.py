@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import text
 
+from orchestrator.store.audit import Audit
 from orchestrator.store.cache import Cache
 from orchestrator.store.connection import Database
 from orchestrator.store.deliveries import Deliveries
@@ -27,6 +28,7 @@ class Store:
         self._database = database
         self.flows = Flows(database)
         self.tasks = Tasks(database)
+        self.audit = Audit(database)
         self.deliveries = Deliveries(database)
         self.cache = Cache(database)
         self.transcripts = Transcripts(database)

@@ -108,8 +108,32 @@ tasks = Table(
     Column("by", Text),
     Column("decided_at", Instant),
     Column("automatic", Boolean, nullable=False),
+    Column("attachments", _JSON),
+    Column("comment_required", _JSON),
+    Column("quorum", _JSON),
+    Column("not_by", _JSON),
+    # Who is asked, as far as their names are declared.
+    Column("people", _JSON),
+    Column("votes", _JSON),
     Index("task_by_status", "status", "opened_at"),
     Index("task_by_run", "run_id"),
+)
+
+audit = Table(
+    "audit",
+    metadata,
+    # The order in which it was written.
+    Column("number", Integer, primary_key=True, autoincrement=True),
+    # SHA-256 of what it is about and the entry's own name: the same entry is written once.
+    Column("id", String(64), nullable=False, unique=True),
+    Column("topic", String(50), nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("at", Instant, nullable=False),
+    Column("action", String(50), nullable=False),
+    Column("by", Text),
+    # JSON as text, as in cached_output.
+    Column("details", Text, nullable=False),
+    Index("audit_by_subject", "topic", "subject", "number"),
 )
 
 deliveries = Table(

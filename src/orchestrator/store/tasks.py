@@ -33,6 +33,12 @@ class NewTask:
     form: dict[str, Json] | None = None
     decisions: list[Json] = field(default_factory=lambda: ["approve", "reject"])
     deadline: datetime | None = None
+    attachments: list[Json] | None = None
+    comment_required: list[str] | None = None
+    quorum: Json = None
+    not_by: list[str] | None = None
+    people: list[str] | None = None
+    """Who is asked, where the contacts tell."""
 
     @property
     def id(self) -> str:
@@ -41,7 +47,8 @@ class NewTask:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """A task as it is stored. The fields from ``decision`` on are set when it is closed."""
+    """A task as it is stored. The fields from ``decision`` to ``automatic`` are set when it is closed; ``assignee`` and
+    ``group`` are who has it now."""
 
     id: str
     run_id: str
@@ -63,6 +70,17 @@ class Task:
     by: str | None = None
     decided_at: datetime | None = None
     automatic: bool = False
+    attachments: list[Json] | None = None
+    comment_required: list[str] | None = None
+    quorum: Json = None
+    not_by: list[str] | None = None
+    people: list[str] | None = None
+    votes: list[Json] | None = None
+
+    @property
+    def decision_names(self) -> list[str]:
+        """What can be decided, in the author's order."""
+        return [entry["name"] if isinstance(entry, dict) else entry for entry in self.decisions]
 
 
 class Tasks:
@@ -94,6 +112,11 @@ class Tasks:
                     status="open",
                     opened_at=datetime.now(UTC),
                     automatic=False,
+                    attachments=task.attachments,
+                    comment_required=task.comment_required,
+                    quorum=task.quorum,
+                    not_by=task.not_by,
+                    people=task.people,
                 )
                 .on_conflict_do_nothing()
             )
@@ -109,6 +132,16 @@ class Tasks:
         if row is None:
             raise NotFound(f"there is no task '{task_id}'; `orchestrator tasks list` shows the open ones")
         return _task(row)
+
+    async def update(self, task_id: str, **changed: Json) -> Task:
+        """Write who has an open task now, until when, and the votes so far; a closed task stays as it is. Raises
+        NotFound."""
+        table = tables.tasks
+        async with self._database.writing() as connection:
+            await connection.execute(
+                update(table).where(table.c.id == task_id, table.c.status == "open").values(**changed)
+            )
+        return await self.get(task_id)
 
     async def close(
         self,

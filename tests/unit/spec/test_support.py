@@ -17,9 +17,6 @@ WAIT = "[{type: wait, config: {duration: 1}}]"
         ("type: slack, config: {channel: c, message: m}", "`slack`"),
         ("type: notification, config: {target: x}", "`notification`"),
         ("type: multi-channel, config: {channels: [{email: {}}]}", "`multi-channel`"),
-        ("type: human-task, config: {assignee: x, quorum: 2}", "`quorum`"),
-        ("type: human-task, config: {assignee: x, remind: 1h}", "`remind`"),
-        ("type: human-task, config: {assignee: x, deadline: 1h, on_deadline: {escalate: [boss]}}", "`escalate`"),
     ],
 )  # fmt: skip
 def test_steps_that_cannot_run_yet_load_and_are_listed(load: Any, step: str, what: str) -> None:

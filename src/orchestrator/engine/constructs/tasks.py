@@ -1,9 +1,8 @@
-"""Human tasks: the task is opened and closed in the store by activities; the waiting is one future and one timer."""
+"""Human tasks: opened, noted and closed in the store by activities; the waiting is one future and one timer."""
 
 from __future__ import annotations
 
 import asyncio
-import re
 from dataclasses import replace
 
 from pydantic import ValidationError
@@ -12,6 +11,15 @@ from temporalio.exceptions import ActivityError, is_cancelled_exception
 from orchestrator.engine.activities import Call, Outcome
 from orchestrator.engine.clock import now_text
 from orchestrator.engine.constructs.made import is_made
+from orchestrator.engine.constructs.task_answers import (
+    COMMENT,
+    action_of,
+    is_among,
+    refuse,
+    refuse_action,
+    refuse_vote,
+    unfit_for_store,
+)
 from orchestrator.engine.failures import RunEnded, StepFailed, error_record
 from orchestrator.engine.frame import Frame
 from orchestrator.engine.gate import shielded
@@ -19,18 +27,15 @@ from orchestrator.engine.inbox import Receiver, new_future
 from orchestrator.engine.run import Walk
 from orchestrator.engine.waits import Wait
 from orchestrator.spec.acts.human_task import REJECT, HumanTaskConfig
-from orchestrator.spec.call import CLOSE_TASK
+from orchestrator.spec.call import CLOSE_TASK, NOTE_TASK
 from orchestrator.spec.definition import Json, Node, Retry, Timeout
-from orchestrator.spec.findings import kind_of
-from orchestrator.spec.inputs import check_json, check_schema
+from orchestrator.spec.inputs import check_schema
+from orchestrator.spec.quorum import needs, out_of_reach, reached
 
 Decision = dict[str, Json]
 
 PERSISTENT = Retry(max_attempts=1000, max_interval=60.0, on=("*",))
 """Opening and closing a task outlives an outage of the store."""
-MOST_VALUES = 5_000
-"""Members, items and scalars of one answer."""
-_HALF = re.compile("[\ud800-\udfff]")
 
 
 async def human_task(walk: Walk, node: Node, frame: Frame, path: str) -> Outcome:
@@ -44,7 +49,9 @@ async def human_task(walk: Walk, node: Node, frame: Frame, path: str) -> Outcome
 
 
 class _Task:
-    """One task. What is decided stands in its state, so that it survives continue-as-new."""
+    """One task. What has happened stands in its state, so that it survives continue-as-new: ``message`` decides,
+    ``votes`` count towards a quorum; ``stage`` is the step of the escalation, ``holder`` and ``people`` are who has it
+    now; ``notes`` are what the store has to be told."""
 
     def __init__(self, walk: Walk, node: Node, path: str, config: dict[str, Json]) -> None:
         self._run = walk.run
@@ -54,14 +61,17 @@ class _Task:
         self._config = config
         self._task = _checked(node, path, config)
         self._state = walk.run.journal.state(path)
-        self._answer = new_future()
+        self._wake = new_future()
+        self._too_late = False
 
     async def run(self) -> Outcome:
         """The step's output."""
         state, clock = self._state, self._run.clock
         if "due" not in state:
             state["due"] = None if self._task.deadline is None else clock.after(self._task.deadline)
-        due = None if state["due"] is None else clock.text(state["due"])
+            if self._task.remind is not None:
+                state["since"] = clock.now()
+        due = self._due()
         try:
             decision = await self._decision(due)
         except asyncio.CancelledError:
@@ -70,40 +80,200 @@ class _Task:
         await shielded(self._close(_closing(decision)))
         return self._conclude(decision)
 
+    def _due(self) -> str | None:
+        return None if self._state["due"] is None else self._run.clock.text(self._state["due"])
+
     async def _decision(self, due: str | None) -> Decision:
         """Who decides before the task is written decides too: it may be seen a moment before we know of it."""
-        assignee = self._task.assignee or self._task.group
-        receiver = Receiver(self._refusal, self._take, lambda: "message" in self._state)
-        if "message" not in self._state:
+        receiver = Receiver(self._refusal, self._take, self._is_over)
+        if not self._is_over():
             self._run.inbox.open(self._node.id, self._path, receiver)
         try:
             if not self._state.get("opened"):
-                await self._run.activities.run(self._call(self._path, "human-task", [self._config, due]))
-                self._state["opened"] = True
-            with self._run.waits.open(Wait(self._path, self._node.id, "human-task", due, assignee)):
-                await self._decided()
+                await self._open(due)
+            while True:
+                until, holder = self._due(), self._holder()
+                # A pause of the clock moves the text of a deadline that stays what it was.
+                until = due if self._stage == 0 else until
+                with self._run.waits.open(Wait(self._path, self._node.id, "human-task", until, _name(holder))):
+                    stage = self._stage
+                    while not self._is_over() and (stage, holder) == (self._stage, self._holder()):
+                        await self._go_on()
+                if self._is_over():
+                    break
         finally:
             self._run.inbox.close(self._node.id, self._path)
-        return _record(self._state.get("message"), self._state.get("at") or now_text(), due)
+        return self._record(due if self._stage == 0 else self._due())
 
-    async def _decided(self) -> None:
-        if "message" in self._state:
+    async def _open(self, due: str | None) -> None:
+        outcome = await self._run.activities.run(self._call(self._path, "human-task", [self._config, due]))
+        opened = outcome.output or {}
+        if "refused" in opened:
+            raise StepFailed(error_record(self._node, self._path, "invalid_config", opened["refused"]))
+        self._state["opened"] = True
+        if self._stage == 0 and "people" not in self._state and opened.get("people") is not None:
+            self._state["people"] = opened["people"]
+        self._recount()
+
+    async def _go_on(self) -> None:
+        """Tell the store what has happened, else wait for the next thing to happen."""
+        if self._state.get("notes"):
+            await self._write_notes()
             return
-        if self._state["due"] is None:
-            await self._answer
-        else:
-            await self._run.clock.first(self._answer, self._state["due"], f"deadline of {self._node.id}")
+        # Nothing has been awaited since the loop looked: what comes from now on wakes this one.
+        self._wake = new_future()
+        due, reminder = self._state["due"], self._reminder()
+        if due is None and reminder is None:
+            await self._wake
+        elif reminder is None or (due is not None and due <= reminder):
+            if not await self._run.clock.first(self._wake, due, f"deadline of {self._node.id}"):
+                self._escalate()
+        elif not await self._run.clock.first(self._wake, reminder, f"reminder of {self._node.id}"):
+            self._state["reminded"] = self._run.clock.now()
+            self._note("reminded", to=self._asked())
+
+    # -- who has it ---------------------------------------------------------------------------------------------
+
+    @property
+    def _stage(self) -> int:
+        """How often it has been escalated."""
+        return int(self._state.get("stage", 0))
+
+    def _holder(self) -> dict[str, str | None]:
+        own = {"assignee": self._task.assignee, "group": self._task.group}
+        holder: dict[str, str | None] = self._state.get("holder") or own
+        return holder
+
+    def _asked(self) -> list[str]:
+        """Who has not answered yet: people as far as they are known, else the name that has the task."""
+        answered = [vote["by"] for vote in self._votes()]
+        people = self._people() or [str(_name(self._holder()))]
+        return [person for person in people if not is_among(person, answered)]
+
+    def _people(self) -> list[str] | None:
+        people: list[str] | None = self._state.get("people")
+        return people
+
+    def _escalate(self) -> None:
+        """The deadline has passed: somebody else has the task from now on, or nobody any more."""
+        chain = self._task.escalations()
+        if self._stage == len(chain):
+            self._too_late = True
+            return
+        after = chain[self._stage]
+        clock = self._run.clock
+        before = _name(self._holder())
+        holder = {"assignee": after.assignee, "group": after.group}
+        self._state.update(stage=self._stage + 1, holder=holder, people=None)
+        self._state["due"] = None if after.deadline is None else clock.after(after.deadline)
+        if self._task.remind is not None:
+            self._state.update(since=clock.now(), reminded=None)
+        self._note("escalated", to=[_name(holder)], **{"from": before})
+
+    def _reminder(self) -> int | None:
+        """When to remind next. What was missed meanwhile is made good by one."""
+        remind = self._task.remind
+        if remind is None:
+            return None
+        since = self._state["since"]
+        last = self._state.get("reminded") or since
+        if isinstance(remind, list):
+            instants = sorted(since + round(length * 1000) for length in remind)
+            return next((instant for instant in instants if instant > last), None)
+        every = round(remind * 1000)
+        return int(since + ((last - since) // every + 1) * every)
+
+    # -- messages -----------------------------------------------------------------------------------------------
+
+    def _is_over(self) -> bool:
+        return "message" in self._state or self._too_late or bool(self._state.get("no_quorum"))
+
+    def _votes(self) -> list[Decision]:
+        votes: list[Decision] = self._state.get("votes", [])
+        return votes
+
+    def _counts(self) -> bool:
+        """Whether several have to agree: until the task is escalated to somebody who has the last word."""
+        return self._task.quorum is not None and self._stage == 0
 
     def _refusal(self, message: Json) -> str | None:
-        return "the task is decided already" if "message" in self._state else refuse(self._task, message)
+        if self._is_over():
+            return "the task is decided already"
+        if action_of(message) is not None:
+            if action_of(message) != COMMENT and self._counts() and self._people() is None:
+                return "anybody may vote on this task, so nobody has to hand it on"
+            return refuse_action(self._task, message, self._people(), self._votes())
+        refused = refuse(self._task, message)
+        if refused is None and self._counts():
+            return refuse_vote(message["by"], self._people(), self._votes())
+        return refused
 
     def _take(self, message: Json) -> None:
-        self._state.update(message=message, at=now_text())
-        self._answer.set_result(message)
+        action = action_of(message)
+        if action == COMMENT:
+            self._note("commented", by=message.get("by"), comment=message["comment"])
+        elif action is not None:
+            self._delegate(message)
+        elif self._counts():
+            vote = {key: message.get(key) for key in ("by", "decision", "comment", "data")}
+            self._state["votes"] = [*self._votes(), vote | {"at": now_text()}]
+            self._note("voted", by=message["by"], decision=message["decision"], comment=message.get("comment"))
+            self._recount()
+        else:
+            self._state.update(message=message, at=now_text())
+        if not self._wake.done():
+            self._wake.set_result(None)
+
+    def _delegate(self, message: Json) -> None:
+        by, to = message["by"], message["to"]
+        people = self._people()
+        if self._counts() and people is not None:
+            self._state["people"] = [to if is_among(by, [person]) else person for person in people]
+        else:
+            self._state.update(holder={"assignee": to, "group": None}, people=[to])
+        self._note("delegated", by=by, to=[to], comment=message.get("comment"))
+
+    def _recount(self) -> None:
+        """Whether the votes decide. Not before it is known who may vote: what others gave until then does not count."""
+        if not self._counts() or not self._state.get("opened") or self._is_over():
+            return
+        people = self._people()
+        votes = [vote for vote in self._votes() if people is None or is_among(vote["by"], people)]
+        self._state["votes"] = votes
+        quorum = self._task.quorum
+        assert quorum is not None
+        needed = needs(quorum, self._task.decision_names(), None if people is None else len(people), REJECT)
+        given = [vote["decision"] for vote in votes]
+        if reached(needed, given) is not None:
+            last = votes[-1]
+            self._state.update(message=last, at=last["at"])
+        elif out_of_reach(needed, given, None if people is None else len(people) - len(votes)):
+            self._state["no_quorum"] = True
+
+    # -- the store ----------------------------------------------------------------------------------------------
+
+    def _note(self, action: str, **about: Json) -> None:
+        """Remember that the store has to be told."""
+        number = self._state["noted"] = self._state.get("noted", 0) + 1
+        told = {key: value for key, value in about.items() if value is not None}
+        self._state.setdefault("notes", []).append({"number": number, "action": action, "at": now_text()} | told)
+
+    def _noted(self, count: int) -> dict[str, Json]:
+        """The first notes, and how the task stands after all that happened."""
+        now: dict[str, Json] = self._holder() | {"deadline": self._due(), "votes": self._votes()}
+        return {"notes": self._state["notes"][:count], "now": now}
+
+    async def _write_notes(self) -> None:
+        count = len(self._state["notes"])
+        number = self._state["notes"][-1]["number"]
+        call = self._call(f"{self._path}#note-{number}", NOTE_TASK, [{"path": self._path} | self._noted(count)])
+        await self._run.activities.run(call)
+        del self._state["notes"][:count]
 
     async def _close(self, closing: dict[str, Json]) -> None:
         """Write the end of the task, also while the run is being cancelled."""
-        arguments = [closing | {"path": self._path, "at": now_text()}]
+        told = self._noted(len(self._state["notes"])) if self._state.get("notes") else {}
+        arguments = [closing | {"path": self._path, "at": now_text()} | told]
         try:
             await self._run.activities.run(self._call(f"{self._path}#close", CLOSE_TASK, arguments))
         except ActivityError as failed:
@@ -114,8 +284,20 @@ class _Task:
         bookkeeping = replace(self._node, timeout=Timeout(attempt=30.0), output_schema=None, task_queue=None)
         return Call(bookkeeping, path, kind, args, retry=PERSISTENT, plans=self._plans)
 
+    def _record(self, due: str | None) -> Decision:
+        """The output of a human-task step (FLOW_FORMAT §4)."""
+        message: Decision | None = self._state.get("message")
+        given = message or {}
+        record: Decision = {key: given.get(key) for key in ("decision", "data", "comment", "by")}
+        record |= {"at": self._state.get("at") or now_text(), "automatic": message is None, "due": due}
+        return record | ({"votes": self._votes()} if self._task.quorum is not None else {})
+
     def _conclude(self, decision: Decision) -> Outcome:
         chosen = decision["decision"]
+        if self._state.get("no_quorum"):
+            message = f"no decision about '{self._node.id}' can reach its quorum any more: everybody asked has answered"
+            votes = {"votes": decision["votes"]}
+            raise StepFailed(error_record(self._node, self._path, "no_quorum", message, data=votes))
         if decision["automatic"]:
             return self._expired(decision)
         if chosen == REJECT and self._task.on_reject != "continue":
@@ -128,9 +310,9 @@ class _Task:
 
     def _expired(self, decision: Decision) -> Outcome:
         on_deadline = self._task.on_deadline
-        if on_deadline == "cancel":
+        if self._task.at_the_end() == "cancel":
             raise RunEnded(None, "cancelled")
-        if on_deadline == "fail":
+        if self._task.at_the_end() == "fail":
             message = f"nobody decided '{self._node.id}' before its deadline {decision['due']}"
             raise StepFailed(error_record(self._node, self._path, "deadline_exceeded", message))
         chosen = None if isinstance(on_deadline, str) else getattr(on_deadline, "decide", None)
@@ -142,7 +324,7 @@ def _checked(node: Node, path: str, config: dict[str, Json]) -> HumanTaskConfig:
         task = HumanTaskConfig.model_validate(config)
     except ValidationError as error:
         raise _invalid(node, path, error) from error
-    if (unfit := _unfit(config)) is not None:
+    if (unfit := unfit_for_store(config)) is not None:
         raise StepFailed(error_record(node, path, "invalid_config", f"the task cannot be written: {unfit}"))
     wrong = check_schema(task.form) if task.form else None
     if wrong is not None:
@@ -151,63 +333,8 @@ def _checked(node: Node, path: str, config: dict[str, Json]) -> HumanTaskConfig:
     return task
 
 
-def refuse(task: HumanTaskConfig, message: Json) -> str | None:
-    """Why a message cannot decide the task, in words for the person who sent it; None when it can."""
-    if not isinstance(message, dict):
-        return 'send an object such as {"decision": "approve"}'
-    names = task.decision_names()
-    chosen = message.get("decision")
-    if chosen not in names:
-        return f"decision {chosen!r} is not one of {', '.join(names)}"
-    if chosen in task.comment_required and not message.get("comment"):
-        return f"'{chosen}' needs a comment"
-    wrong = next((key for key in ("comment", "by") if not isinstance(message.get(key), str | None)), None)
-    if wrong is not None:
-        return f"`{wrong}` is text, and not {kind_of(message[wrong])}"
-    if (unfit := _unfit(message)) is not None:
-        return unfit
-    data = message.get("data")
-    if task.form and not (data is None and chosen == REJECT):
-        problems = check_json(task.form, {} if data is None else data)
-        if problems:
-            return "; ".join(f"data.{problem.field}: {problem.message}" for problem in problems)
-    return None
-
-
-def _unfit(message: Json) -> str | None:
-    """Why an answer cannot be kept or checked: more than can be looked at while a message is handled, or text that no
-    database takes."""
-    rest, seen = [message], 0
-    while rest:
-        value = rest.pop()
-        seen += 1
-        if seen > MOST_VALUES:
-            return f"it holds more than {MOST_VALUES} values; keep large data elsewhere and answer with a reference"
-        if isinstance(value, dict):
-            rest += [*value, *value.values()]
-        elif isinstance(value, list):
-            rest += value
-        elif isinstance(value, str) and not _is_storable(value):
-            return "its text holds a NUL or half a character (\\ud800 to \\udfff without its pair)"
-    return None
-
-
-def _is_storable(text: str) -> bool:
-    return "\0" not in text and (text.isascii() or not _HALF.search(text))
-
-
-def _record(message: Json, at: str, due: str | None) -> Decision:
-    """The output of a human-task step (FLOW_FORMAT §4)."""
-    given = message or {}
-    return {
-        "decision": given.get("decision"),
-        "data": given.get("data"),
-        "comment": given.get("comment"),
-        "by": given.get("by"),
-        "at": at,
-        "automatic": message is None,
-        "due": due,
-    }
+def _name(holder: dict[str, str | None]) -> str | None:
+    return holder["assignee"] or holder["group"]
 
 
 def _closing(decision: Decision) -> dict[str, Json]:
