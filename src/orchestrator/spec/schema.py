@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from orchestrator.spec.acts.agent import DeclaredAgent
+from orchestrator.spec.acts.mcp import McpServer
 from orchestrator.spec.base import ACTS, ActConfig
 from orchestrator.spec.control import CONTROLS, ControlConfig
 from orchestrator.spec.declared import JSON_TYPES
@@ -34,7 +35,7 @@ _FIXED = (Step, RetryPolicy)
 def flow_schema() -> Schema:
     """The schema of a flow file (Draft 2020-12)."""
     configs: list[ConfigModel] = [*ACTS.values(), *CONTROLS.values()]
-    refs, defs = _definitions([Flow, Step, DeclaredAgent, *configs, *TRIGGERS.values()])
+    refs, defs = _definitions([Flow, Step, DeclaredAgent, McpServer, *configs, *TRIGGERS.values()])
     for model in configs:
         _allow_templates(model, defs, refs)
     flow = defs.pop(_name(refs[Flow]))
@@ -49,6 +50,7 @@ def flow_schema() -> Schema:
     properties["steps"] = {"type": "array", "minItems": 1, "items": {"$ref": "#/$defs/Step"}}
     properties["triggers"] = {"type": "array", "items": {"$ref": "#/$defs/Trigger"}}
     properties["agents"]["additionalProperties"] = refs[DeclaredAgent]
+    properties["mcp"]["additionalProperties"] = _server(refs, defs)
     properties["inputs"]["additionalProperties"] = {"$ref": "#/$defs/Input"}
     properties["inputs"].pop("patternProperties", None)
     defs["Trigger"] = _by_type({name: refs[model] for name, model in TRIGGERS.items()}, "What starts runs.")
@@ -68,13 +70,30 @@ def flow_schema() -> Schema:
 
 def project_schema() -> Schema:
     """The schema of ``orchestrator.yaml`` (Draft 2020-12)."""
-    refs, defs = _definitions([Project, DeclaredAgent])
+    refs, defs = _definitions([Project, DeclaredAgent, McpServer])
     schema = defs.pop(_name(refs[Project]))
     schema["properties"].pop("root")
     schema["properties"]["agents"]["additionalProperties"] = refs[DeclaredAgent]
+    schema["properties"]["mcp"]["additionalProperties"] = _server(refs, defs)
     for section in schema["properties"].values():
         section.pop("title", None)
     return {"$schema": DIALECT, **schema, "title": "Orchestrator project", "$defs": dict(sorted(defs.items()))}
+
+
+def _server(refs: dict[type[BaseModel], Schema], defs: dict[str, Schema]) -> Schema:
+    """An MCP server as it is written: its texts may hold secrets, and a ready entry be changed by ``null``."""
+    for name in ("McpServer", "ClientCredentials", "RefreshToken"):
+        for member in defs[name]["properties"].values():
+            for part in (member, *member.get("anyOf", ())):
+                part.pop("pattern", None)
+    properties = defs["McpServer"]["properties"]
+    null: Schema = {"type": "null"}
+    for key, member in properties.items():
+        if null not in member.get("anyOf", ()):
+            kept = {name: member.pop(name) for name in ("default", "description") if name in member}
+            properties[key] = {"anyOf": [member, null], **kept}
+    properties["use"] = {"type": "string", "description": "A ready entry of the catalogue to start from."}
+    return refs[McpServer]
 
 
 def _definitions(models: list[type[BaseModel]]) -> tuple[dict[type[BaseModel], Schema], dict[str, Schema]]:

@@ -83,3 +83,18 @@ def test_editors_know_the_keys_of_agents_in_both_files() -> None:
         agents = {"agents": {"a": agent}}
         assert project.is_valid(agents) is good
         assert FLOW.is_valid({"id": "f", "steps": [{"type": "wait", "config": {"duration": 1}}]} | agents) is good
+
+
+def test_editors_know_the_keys_of_mcp_servers_in_both_files() -> None:
+    project = jsonschema.Draft202012Validator(project_schema())
+    good = {
+        "a": {"command": "npx", "args": ["-y", "x"], "env": {"TOKEN": "{{ secrets.TOKEN }}"}, "timeout": "30s"},
+        "b": {"url": "{{ secrets.URL }}", "auth": {"token_file": "tokens.json"}, "shared": False},
+        "c": {"use": "github", "allow": None},
+    }
+    steps = [{"type": "mcp", "config": {"server": "a", "tool": "t", "elicit": {"assignee": "kim"}}}]
+    assert project.is_valid({"mcp": good})
+    assert FLOW.is_valid({"id": "f", "mcp": good, "steps": steps})
+    for bad in ({"comand": "npx"}, {"command": ["npx"]}, {"url": "https://x.example", "transport": "ws"}):
+        assert not project.is_valid({"mcp": {"a": bad}})
+        assert not FLOW.is_valid({"id": "f", "mcp": {"a": bad}, "steps": steps})
