@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import uuid
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
 
-from orchestrator.errors import OrchestratorError, TooLarge
+from orchestrator.errors import Refused, TooLarge
 from orchestrator.spec.acts.queue import check_message_key
 from orchestrator.spec.definition import Json
 from orchestrator.spec.queues import check_queue_name
@@ -16,10 +19,41 @@ _LONGEST_ID = 1_000
 """Characters."""
 
 
-class MessageInvalid(OrchestratorError):
+class MessageInvalid(Refused):
     """A message, or what names it or its queue, cannot be used."""
 
     code = "invalid_message"
+
+
+@dataclass(frozen=True, slots=True)
+class QueueInfo:
+    """One queue: what it holds, and who takes it out."""
+
+    queue: str
+    waiting: int
+    dead: int
+    oldest: datetime | None
+    """When the message that is due for longest was due."""
+    consumers: list[str]
+    """Flows with an enabled `queue` trigger for it."""
+
+
+async def queue_infos(store: Store, declared: Iterable[str]) -> list[QueueInfo]:
+    """Every queue that is declared, consumed or holds messages, by name. Raises Unavailable."""
+    consumers: dict[str, list[str]] = {name: [] for name in declared}
+    for one in await store.flows.triggers():
+        if one.trigger.get("type") == "queue":
+            consumers.setdefault(str(one.trigger["queue"]), []).append(one.flow)
+    counts = {one.queue: one for one in await store.queues.counts()}
+    found = []
+    for name in sorted({*consumers, *counts}):
+        held = counts.get(name)
+        taking = sorted(set(consumers.get(name, [])))
+        if held is None:
+            found.append(QueueInfo(name, 0, 0, None, taking))
+        else:
+            found.append(QueueInfo(name, held.waiting, held.dead, held.oldest, taking))
+    return found
 
 
 async def send_message(

@@ -18,7 +18,19 @@ from orchestrator.dispatch.events import EventRouter, Subscriptions
 from orchestrator.dispatch.loops import Dispatcher
 from orchestrator.dispatch.queues import QueueConsumer
 from orchestrator.errors import Unavailable
-from orchestrator.gateway import callbacks, docs, events, flows, health, hooks, problems, runs, tasks, transcripts
+from orchestrator.gateway import (
+    callbacks,
+    docs,
+    events,
+    flows,
+    health,
+    hooks,
+    problems,
+    queues,
+    runs,
+    tasks,
+    transcripts,
+)
 from orchestrator.gateway.bodies import BodyLimit
 from orchestrator.gateway.codec import codec_app
 from orchestrator.gateway.mcp.door import Door
@@ -76,6 +88,7 @@ def create_app(client: Client, store: Store, project: Project | Callable[[], Pro
     app.include_router(tasks.router(client))
     app.include_router(callbacks.router(client, settings))
     app.include_router(events.router(client, current_project, settings, subscriptions))
+    app.include_router(queues.router(client, current_project))
     # A route like the others: whatever middleware guards the API guards it too.
     app.router.routes += [Route(path, mcp_door, include_in_schema=False) for path in ("/mcp", "/mcp/")]
     if settings.codec_origins:
