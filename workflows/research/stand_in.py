@@ -36,8 +36,9 @@ def calls(request: Request) -> list[str]:
 
 def results(request: Request) -> list[Json]:
     """What the tools gave back so far, in order: JSON where it is JSON; failures are left out."""
+    # A call that a person changed has a note before its result.
     texts = [
-        texts_of(block.get("content"))
+        texts_of(blocks_of(block.get("content"))[-1:])
         for message in request.messages
         for block in blocks_of(message["content"])
         if block.get("type") == "tool_result" and not block.get("is_error")

@@ -114,6 +114,8 @@ def _result(call: Block, result: dict[str, Json], opening: dict[str, Json]) -> B
     if blocks is None:
         blocks = [text_block(_text(content))]
     shown = _cut(blocks, opening["max_tool_result"])
+    if result.get("note"):
+        shown = [text_block(result["note"]), *shown]
     block: Block = {"type": "tool_result", "tool_use_id": call["id"], "content": shown}
     return block | ({"is_error": True} if failed else {})
 

@@ -49,7 +49,9 @@ async def test_edited_arguments_are_those_the_tool_gets(agents: AgentBench) -> N
     await decide(agents, handle, wait, decision="edit", data={"arguments": {"a": 5, "b": 6}})
     await agents.result(handle)
     assert agents.calls() == ["add 5 6"]
-    assert "11" in agents.model.shown("think")[0][0]
+    [told] = agents.model.shown("think")[0]
+    assert told.endswith("11")
+    assert 'A person changed this call; it was made with: {"a": 5, "b": 6}' in told
 
 
 async def test_edited_arguments_that_miss_the_schema_are_told_to_the_model(agents: AgentBench) -> None:

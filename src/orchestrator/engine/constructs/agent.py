@@ -22,6 +22,8 @@ from orchestrator.engine.together import CLEANED_UP_AFTER, run_all
 from orchestrator.spec.call import AGENT_OPEN, AGENT_TURN
 from orchestrator.spec.definition import Json, Node
 
+_NOTED = 1_000
+"""Characters of changed arguments that the model is told."""
 _REST_OF_TURN = 100_000
 """Bytes of a turn's arguments that are not results."""
 
@@ -216,7 +218,9 @@ class _Conversation:
             verdict = await approve(self._walk, self._node, index, tool, arguments, inner)
             if isinstance(verdict, str):
                 return _failed(call, "refused", verdict)
-            arguments = verdict
+            if verdict != arguments:
+                result = await self._carry_out(index, call, tool, verdict, inner)
+                return result | {"note": _changed(verdict)}
         return await self._carry_out(index, call, tool, arguments, inner)
 
     async def _carry_out(
@@ -276,6 +280,12 @@ def _fitting(result: dict[str, Json], most: int) -> dict[str, Json]:
     # What is written may be several times as long as the text itself.
     kept = text[: most * len(text) // (2 * len(written))]
     return result | {"content": f"{kept}\n[cut: these are the first {len(kept):,} of {len(text):,} characters]"}
+
+
+def _changed(arguments: dict[str, Json]) -> str:
+    """What the model has to know, or it takes the result for that of the call it asked for."""
+    told = json.dumps(arguments, ensure_ascii=False)
+    return f"[A person changed this call; it was made with: {told[:_NOTED]}{'…' if len(told) > _NOTED else ''}]"
 
 
 def _failed(call: dict[str, Json], kind: str, message: str) -> dict[str, Json]:
