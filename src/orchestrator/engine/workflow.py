@@ -29,6 +29,7 @@ from orchestrator.engine.life import Ending, Life, internal_error, journal_too_l
 from orchestrator.engine.listening import listen_early
 from orchestrator.engine.program import Program, program_of
 from orchestrator.engine.run import Run
+from orchestrator.engine.scheduled import note_version, scheduled
 from orchestrator.engine.together import CLEANED_UP_AFTER
 from orchestrator.engine.waits import Waits
 from orchestrator.expressions import ExpressionError
@@ -105,16 +106,17 @@ class FlowWorkflow:
         else:
             envelope, definition = await self._resolve_bare(body)
             program = program_of(envelope["definition"], lambda: definition)
+            note_version(program.definition)
         self._walk = self._assemble(envelope_from_json(envelope, program.definition, body), program)
         return self._walk
 
     async def _resolve_bare(self, body: Json) -> list[dict[str, Json]]:
         """A run started by any other Temporal client: one local activity builds what ours would have passed."""
-        info = workflow.info()
+        info, start = workflow.info(), scheduled()
         try:
             resolved: list[dict[str, Json]] = await workflow.execute_local_activity(
                 RESOLVE_FLOW,
-                args=[info.workflow_type, body, info.workflow_id],
+                args=[info.workflow_type, body, info.workflow_id, *([start] if start is not None else [])],
                 start_to_close_timeout=timedelta(seconds=10),
                 schedule_to_close_timeout=timedelta(minutes=5),
                 retry_policy=RetryPolicy(maximum_interval=timedelta(seconds=10)),

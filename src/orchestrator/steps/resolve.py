@@ -21,6 +21,7 @@ from orchestrator.settings import Settings
 from orchestrator.spec.call import CANCEL_RUN, CHILD_STATUS, RESOLVE_CHILD, RESOLVE_FLOW
 from orchestrator.spec.definition import Envelope, Json, definition_to_json, envelope_to_json
 from orchestrator.spec.project import Project
+from orchestrator.steps.scheduled import admit_scheduled
 from orchestrator.store.database import Store
 
 _STATUS = {
@@ -36,13 +37,18 @@ _STATUS = {
 def resolve_activity(
     store: Store, project: Callable[[], Project], settings: Settings, *, search_attributes: bool
 ) -> Callable[..., Any]:
-    """The activity, bound to what it reads. It takes the flow id, the body and the run id."""
+    """The activity, bound to what it reads. It takes the flow id, the body, the run id, and of a run that a schedule
+    started which one and for when."""
 
     @activity.defn(name=RESOLVE_FLOW)
-    async def resolve_flow(flow: str, body: Any, run_id: str) -> list[dict[str, Any]]:
-        envelope = await _admitted(
-            admission.admit(store, project(), settings, flow, body, run_id=run_id, search_attributes=search_attributes)
-        )
+    async def resolve_flow(
+        flow: str, body: Any, run_id: str, scheduled: dict[str, Any] | None = None
+    ) -> list[dict[str, Any]]:
+        known: dict[str, Any] = {"run_id": run_id, "search_attributes": search_attributes}
+        if scheduled is None:
+            envelope = await _admitted(admission.admit(store, project(), settings, flow, body, **known))
+        else:
+            envelope = await _admitted(admit_scheduled(store, project(), settings, flow, body, scheduled, **known))
         return [envelope_to_json(envelope, body), definition_to_json(envelope.definition)]
 
     return resolve_flow

@@ -21,6 +21,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from orchestrator.errors import Conflict, NotFound
 from orchestrator.spec.definition import Definition, Json, definition_from_json, definition_to_json
 from orchestrator.spec.events import OWN
+from orchestrator.spec.schedules import named_triggers
 from orchestrator.store import tables
 from orchestrator.store.connection import Database
 
@@ -96,6 +97,17 @@ class FlowTrigger:
     flow: str
     version: str
     trigger: dict[str, Json]
+
+
+@dataclass(frozen=True, slots=True)
+class DeclaredTrigger:
+    """One trigger of a current version, whether it is on or not."""
+
+    flow: str
+    id: str
+    trigger: Mapping[str, Json]
+    enabled: bool
+    """Whether both the flow and the trigger are."""
 
 
 class Flows:
@@ -212,6 +224,22 @@ class Flows:
                 for row in found
                 for trigger in row.triggers
                 if trigger.get("enabled", True)
+            ]
+
+    async def declared(self, kind: str) -> list[DeclaredTrigger]:
+        """Every trigger of one type of every flow's current version, those that are off included."""
+        flows, versions = tables.flows, tables.versions
+        async with self._database.reading() as connection:
+            found = await connection.execute(
+                select(versions.c.flow, flows.c.enabled, versions.c.triggers)
+                .join_from(flows, versions, _current_version())
+                .where(_in_use())
+                .order_by(flows.c.id)
+            )
+            return [
+                DeclaredTrigger(row.flow, name, trigger, row.enabled and trigger.get("enabled", True))
+                for row in found
+                for name, trigger in named_triggers(row.triggers, kind).items()
             ]
 
     async def own_events(self) -> tuple[str, ...]:
