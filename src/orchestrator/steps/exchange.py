@@ -112,7 +112,7 @@ async def _authorised(request: Request, context: StepContext) -> Answer:
 async def _exchange(request: Request, proof: dict[str, str], context: StepContext) -> Answer:
     client = await shared_client(context)
     what = f"{request.method} {_shown(request.url)}"
-    with_proof = replace(request, headers=merged(request.headers, proof))
+    with_proof = replace(request, headers=merged(request.headers, proof)) if proof else request
     async with _mapped_errors(what):
         response = await _send(client, _build(client, with_proof, context), with_proof, proof, context)
         try:

@@ -116,7 +116,8 @@ class Flows:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._remembered: OrderedDict[tuple[str, str], FlowVersion] = OrderedDict()
-        self._currents: dict[str, tuple[int, float, FlowVersion]] = {}
+        self._found: dict[tuple[str, str | None], tuple[int, float, FlowVersion]] = {}
+        """By flow and version, None for whichever is current: after how many changes, when, and what."""
         self._own: tuple[int, float, int, tuple[str, ...]] | None = None
         self.changes = 0
         """How often this object changed the flows: tells without a query that a look is due."""
@@ -163,11 +164,10 @@ class Flows:
     async def current(self, flow_id: str) -> FlowVersion:
         """The version new runs get. At most one small query, none while an answer is fresher than ``FRESH``: what
         another process publishes counts after that long. NotFound names the nearest ids."""
-        asked = time.monotonic()
-        known = self._currents.get(flow_id)
-        if known is not None and known[0] == self.changes and asked - known[1] < FRESH:
-            return known[2]
-        changes = self.changes
+        known = self._fresh(flow_id, None)
+        if known is not None:
+            return known
+        asked, changes = time.monotonic(), self.changes
         flows = tables.flows
         async with self._database.reading() as connection:
             found = await connection.execute(
@@ -177,11 +177,27 @@ class Flows:
         if row is None:
             raise await self._unknown(flow_id)
         version = await self._version(flow_id, row.version, row.enabled)
-        self._currents[flow_id] = (changes, asked, version)
-        return version
+        return self._keep((flow_id, None), changes, asked, version)
+
+    def _fresh(self, flow_id: str, version: str | None) -> FlowVersion | None:
+        """What was found less than ``FRESH`` ago and was not changed by this object since."""
+        found = self._found.get((flow_id, version))
+        if found is None or found[0] != self.changes or time.monotonic() - found[1] >= FRESH:
+            return None
+        return found[2]
+
+    def _keep(self, asked_for: tuple[str, str | None], changes: int, asked: float, found: FlowVersion) -> FlowVersion:
+        if len(self._found) >= _REMEMBERED:
+            self._found.clear()
+        self._found[asked_for] = (changes, asked, found)
+        return found
 
     async def version(self, flow_id: str, version: str) -> FlowVersion:
-        """One published version, current or not. Raises NotFound naming the versions there are."""
+        """One published version, current or not; as fresh as ``current``. Raises NotFound naming those there are."""
+        known = self._fresh(flow_id, version)
+        if known is not None:
+            return known
+        asked, changes = time.monotonic(), self.changes
         flows, versions = tables.flows, tables.versions
         async with self._database.reading() as connection:
             found = await connection.execute(
@@ -192,7 +208,7 @@ class Flows:
             row = found.first()
         if row is None:
             raise await self._unknown_version(flow_id, version)
-        return await self._version(flow_id, version, row.enabled)
+        return self._keep((flow_id, version), changes, asked, await self._version(flow_id, version, row.enabled))
 
     async def versions(self, flow_id: str) -> list[str]:
         """The numbers of every published version, newest first. Raises NotFound."""

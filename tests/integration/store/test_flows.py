@@ -183,3 +183,22 @@ async def test_two_stores_on_one_database_see_each_others_changes(store: Store, 
         assert not (await store.flows.current("greeting")).enabled
     finally:
         await other.aclose()
+
+
+async def test_a_version_asked_for_by_name_is_looked_up_once_for_a_burst_of_starts(
+    store: Store, store_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("orchestrator.store.flows.FRESH", 60.0)
+    await store.flows.publish(loaded())
+    assert (await store.flows.version("greeting", "1.0")).enabled
+    other = await Store.open(store_url)
+    try:
+        await other.flows.set_enabled("greeting", False)
+        assert (await store.flows.version("greeting", "1.0")).enabled, "asked again at once"
+        await store.flows.set_enabled("greeting", False)
+        assert not (await store.flows.version("greeting", "1.0")).enabled, "its own change does not count at once"
+        await other.flows.set_enabled("greeting", True)
+        monkeypatch.setattr("orchestrator.store.flows.FRESH", 0.0)
+        assert (await store.flows.version("greeting", "1.0")).enabled
+    finally:
+        await other.aclose()
