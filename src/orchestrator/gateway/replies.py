@@ -69,16 +69,11 @@ def render_reply(reply: CompiledReply, delivery: Delivery, run: Run | None) -> d
     scope = delivery.scope | {"run": of_run}
     try:
         headers = rendered(reply.headers, scope)
-        texts = {name: value if isinstance(value, str) else _text(value) for name, value in headers.items()}
-        return {"status": reply.status, "headers": check_answer_headers(texts), "body": rendered(reply.body, scope)}
+        if any(isinstance(value, list | dict) for value in headers.values()):
+            raise ValueError("a header is a text or a number")
+        return {"status": reply.status, "headers": check_answer_headers(headers), "body": rendered(reply.body, scope)}
     except (ExpressionError, ValueError) as error:
         raise InputsInvalid(hook.flow, [FieldProblem("respond", str(error))]) from error
-
-
-def _text(value: Json) -> str:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValueError("a header is a text or a number")
-    return str(value)
 
 
 def reply_of(answer: dict[str, Json], run: Run) -> Response:

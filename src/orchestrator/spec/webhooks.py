@@ -48,21 +48,30 @@ def _secret_name(value: str) -> str:
     return value
 
 
-def check_answer_headers(headers: dict[str, str]) -> dict[str, str]:
-    """Headers that an author may set on an answer. Raises ValueError for those that belong to the transport and for
-    what is no header at all."""
+def check_answer_headers(headers: dict[str, str | int | float | bool | None]) -> dict[str, str]:
+    """Headers that an author may set on an answer, as text; null is not sent. Raises ValueError for those that belong
+    to the transport and for what is no header at all."""
+    texts: dict[str, str] = {}
     for name, value in headers.items():
         _header_name(name)
         if name.lower() in _TRANSPORT:
             raise ValueError(f"{name!r} is set by the gateway itself")
-        if re.search(r"[\x00-\x08\x0a-\x1f\x7f]", value):
+        if value is None:
+            continue
+        text = ("true" if value else "false") if isinstance(value, bool) else str(value)
+        if re.search(r"[\x00-\x08\x0a-\x1f\x7f]", text):
             raise ValueError(f"the value of {name!r} holds a line break or another control character")
-    return headers
+        try:
+            text.encode("latin-1")
+        except UnicodeEncodeError:
+            raise ValueError(f"the value of {name!r} holds characters that no header can carry") from None
+        texts[name] = text
+    return texts
 
 
 HeaderName = Annotated[str, AfterValidator(_header_name)]
 SecretName = Annotated[str, AfterValidator(_secret_name)]
-AnswerHeaders = Annotated[dict[str, str], AfterValidator(check_answer_headers)]
+AnswerHeaders = Annotated[dict[str, str | int | float | bool | None], AfterValidator(check_answer_headers)]
 
 
 class Verify(Spec):
