@@ -25,6 +25,19 @@ async def approve(bench: Workbench, handle: Handle) -> None:
     await handle.signal("review", {"decision": "approve"})
 
 
+async def decide_together(bench: Workbench, handle: Handle) -> None:
+    """One agrees and says why, nobody else does until it is escalated; who has it then hands it on."""
+    await bench.waiting(handle, "review")
+    await handle.execute_update("review", {"decision": "approve", "by": "kim"})
+    await handle.signal("review", {"action": "comment", "by": "lee", "comment": "not yet"})
+    for _ in range(200):
+        if (await bench.waiting(handle, "review"))["waits"][0]["assignee"] == "lead":
+            break
+        await asyncio.sleep(0.05)
+    await handle.execute_update("review", {"action": "delegate", "by": "lead", "to": "park"})
+    await handle.execute_update("review", {"decision": "approve", "by": "park"})
+
+
 async def cancel(bench: Workbench, handle: Handle) -> None:
     await bench.waiting(handle, "review")
     await handle.cancel()
@@ -156,6 +169,19 @@ steps:
   - {id: after, type: function, config: {handler: echo, args: ["{{ steps.review.output.decision }}"]}}
 """,
         approve,
+    ),
+    "review-together": Kept(
+        """
+id: review-together
+steps:
+  - id: review
+    type: human-task
+    config:
+      {assignee: team, quorum: 2, not_by: ada, attachments: {order: 7}, remind: [1s], deadline: 2s,
+       on_deadline: {escalate: [{assignee: lead}]}}
+  - {id: after, type: function, config: {handler: echo, args: ["{{ steps.review.output.decision }}"]}}
+""",
+        decide_together,
     ),
     "review-cancelled": Kept(
         """

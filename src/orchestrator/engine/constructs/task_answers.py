@@ -56,19 +56,19 @@ def refuse(task: HumanTaskConfig, message: Json) -> str | None:
 
 def _barred(task: HumanTaskConfig, by: Json) -> str | None:
     if task.is_barred(by):
-        return f"{by} may not decide this task; somebody else has to"
+        return f"{by.strip()} may not decide this task; somebody else has to"
     if not (by or "").strip() and (task.not_by is not None or task.quorum is not None):
         return "say who decides: give `by`"
     return None
 
 
-def refuse_vote(by: Json, people: list[str] | None, votes: list[dict[str, Json]]) -> str | None:
+def refuse_vote(by: str, people: list[str] | None, votes: list[dict[str, Json]]) -> str | None:
     """Why a person's vote does not count; None when it does. ``people`` is who may vote, None: anybody with a name."""
     given = next((vote for vote in votes if is_among(by, [vote["by"]])), None)
     if given is not None:
-        return f"{by} has decided already: {given['decision']}"
+        return f"{given['by']} has decided already: {given['decision']}"
     if people is not None and not is_among(by, people):
-        return f"{by} is not asked; those who are: {', '.join(people)}"
+        return f"{by.strip()} is not asked; those who are: {', '.join(people)}"
     return None
 
 
@@ -87,8 +87,8 @@ def refuse_action(
         return unfit
     if action == COMMENT:
         return None if message.get("comment") else "a comment is a text: give `comment`"
-    by, to = message.get("by") or "", message.get("to") or ""
-    if not by.strip() or not to.strip():
+    by, to = (message.get("by") or "").strip(), (message.get("to") or "").strip()
+    if not by or not to:
         return "to hand a task on, give `by` and `to`"
     if task.is_barred(to):
         return f"{to} may not decide this task; hand it on to somebody else"

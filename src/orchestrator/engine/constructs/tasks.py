@@ -215,9 +215,9 @@ class _Task:
         elif action is not None:
             self._delegate(message)
         elif self._counts():
-            vote = {key: message.get(key) for key in ("by", "decision", "comment", "data")}
+            vote = {key: message.get(key) for key in ("decision", "comment", "data")} | {"by": message["by"].strip()}
             self._state["votes"] = [*self._votes(), vote | {"at": now_text()}]
-            self._note("voted", by=message["by"], decision=message["decision"], comment=message.get("comment"))
+            self._note("voted", by=vote["by"], decision=message["decision"], comment=message.get("comment"))
             self._recount()
         else:
             self._state.update(message=message, at=now_text())
@@ -225,7 +225,7 @@ class _Task:
             self._wake.set_result(None)
 
     def _delegate(self, message: Json) -> None:
-        by, to = message["by"], message["to"]
+        by, to = message["by"].strip(), message["to"].strip()
         people = self._people()
         if self._counts() and people is not None:
             self._state["people"] = [to if is_among(by, [person]) else person for person in people]
