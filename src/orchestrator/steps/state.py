@@ -43,7 +43,7 @@ async def _operate(config: StateConfig, context: StepContext, state: State) -> K
     scope = PROJECT if config.scope == "project" else context.flow
     once = context.idempotency_key
     for key in (config.get, config.put, config.increment, config.delete):
-        if key is not None and context.secrets.found_in(key):
+        if key is not None and context.secrets.mask_text(key) != key:
             raise TerminalError("secret_in_value", "the key holds a secret, and the store keeps no secrets")
     if config.get is not None:
         return await state.get(scope, config.get)
@@ -64,7 +64,7 @@ def _number(by: Json) -> int | float:
 
 
 def _check(value: Json, key: str, context: StepContext) -> None:
-    if context.secrets.found_in(value):
+    if context.secrets.mask(value) != value:
         raise TerminalError(
             "secret_in_value",
             f"the value for '{key}' holds a secret, and the store keeps no secrets; read it where it is used instead",

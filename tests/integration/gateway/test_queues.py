@@ -162,3 +162,71 @@ async def test_several_gateways_share_a_queue_and_every_message_starts_one_run(
     runs = {one.id: one.outcome["run_id"] for one in done if one.outcome}
     assert len(runs) == len(set(runs.values())) == 20
     assert all(one.deliveries == 1 for one in done)
+
+
+async def test_messages_are_sent_over_http_once_per_idempotency_key(door: Door) -> None:
+    await door.publish(WORK)
+    headers = {"Idempotency-Key": "order-7"}
+    answers = [
+        await door.http.post("/v1/queues/jobs/messages", json={"message": {"n": 7}}, headers=headers) for _ in range(2)
+    ]
+    assert [answer.status_code for answer in answers] == [202, 202]
+    assert [answer.json()["new"] for answer in answers] == [True, False]
+    sent = answers[0].json()["id"]
+    await settled(door, sent)
+    [shown] = (await door.http.get("/v1/queues/jobs/messages", params={"status": "done"})).json()["messages"]
+    assert (shown["id"], shown["message"], shown["outcome"]["flow"]) == (sent, None, "work")
+    await door.http.post("/v1/queues/jobs/messages", json={"message": 1, "delay": "1h", "key": "k"})
+    await door.http.post("/v1/queues/nobody/messages", json={"message": 1})
+    queues = (await door.http.get("/v1/queues")).json()["queues"]
+    assert [(one["queue"], one["waiting"], one["dead"], one["consumers"]) for one in queues] == [
+        ("jobs", 1, 0, ["work"]), ("nobody", 1, 0, []),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("queue", "body", "status"),
+    [
+        ("jobs", b'{"message": NaN}', 422),
+        ("jobs", b'{"message": 1, "key": ""}', 422),
+        ("jobs", b'{"message": 1, "key": "\\u0000"}', 422),
+        ("jobs", b'{"message": 1, "delay": -1}', 422),
+        ("jobs", b'{"message": 1, "delay": "soon"}', 422),
+        ("jobs", b'{"message": 1, "other": 1}', 422),
+        ("jobs", b'{"message": ', 400),
+        ("jobs", b'{"message": "' + b"x" * 1_000_000 + b'"}', 413),
+        ("%0A", b'{"message": 1}', 422),
+        ("q" * 201, b'{"message": 1}', 422),
+    ],
+    ids=lambda case: str(case)[:30],
+)
+async def test_what_is_no_message_is_refused_as_a_problem(door: Door, queue: str, body: bytes, status: int) -> None:
+    headers = {"content-type": "application/json"}
+    answer = await door.http.post(f"/v1/queues/{queue}/messages", content=body, headers=headers)
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert await door.store.queues.counts() == []
+
+
+async def test_dead_letters_are_tried_again_over_http(door: Door) -> None:
+    await door.publish(WORK)
+    sent = await send_message(door.store, "jobs", "no number")
+    await settled(door, sent.id, status="dead")
+    answer = await door.http.post("/v1/queues/jobs/redrive", json={"id": sent.id})
+    assert answer.json() == {"redriven": 1}
+    assert (await settled(door, sent.id, status="dead")).refusals == 2
+    assert (await door.http.post("/v1/queues/jobs/redrive")).status_code == 200
+
+
+async def test_flows_keep_data_between_their_runs(door: Door) -> None:
+    await door.publish("""
+id: counting
+steps:
+  - {id: count, type: state, config: {increment: runs}}
+  - {id: before, type: state, config: {get: last}}
+  - {id: keep, type: state, config: {put: last, value: "{{ run.id }}"}}
+output: {count: "{{ steps.count.output.value }}", before: "{{ steps.before.output.value }}"}
+""")
+    first = await door.client.start("counting")
+    assert await first.result(20) == {"count": 1, "before": None}
+    assert await (await door.client.start("counting")).result(20) == {"count": 2, "before": first.id}
