@@ -32,7 +32,7 @@ async def test_files_of_a_form_are_kept_and_read_by_reference(door: Door, key: s
     await door.publish(FILES)
     paper = ("../../etc/Prüfung 1.pdf", CONTENT, "application/pdf")
     sent: dict[str, Any] = {"data": {"count": "2"}, "headers": {"Idempotency-Key": key}}
-    files = [("paper", paper), ("extra", ("a.txt", b"a")), ("extra", ("b.txt", b"b"))]
+    files: Any = [("paper", paper), ("extra", ("a.txt", b"a")), ("extra", ("b.txt", b"b"))]
     answer = await door.http.post("/files", files=files, **sent)
     assert answer.status_code == 200, answer.text
     output = answer.json()
