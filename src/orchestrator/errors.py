@@ -75,6 +75,12 @@ class Refused(OrchestratorError):
     code = "refused"
 
 
+class ConcurrencyLimit(OrchestratorError):
+    """As many runs of the flow go on as it allows, and it does not queue."""
+
+    code = "concurrency_limit"
+
+
 @dataclass(frozen=True, slots=True)
 class FieldProblem:
     """One field of an input: ``field`` is a dotted path such as ``customer.email``."""

@@ -15,6 +15,7 @@ from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from orchestrator.client.children import child_journal
 from orchestrator.engine.headers import HeaderInterceptor
+from orchestrator.engine.permits import PermitsWorkflow
 from orchestrator.engine.workflow import FlowWorkflow
 from orchestrator.payloads.converter import carrying, release
 from orchestrator.settings import Settings
@@ -24,6 +25,7 @@ from orchestrator.steps.context import STORE, Resources
 from orchestrator.steps.function import discover
 from orchestrator.steps.listen import listen_activity
 from orchestrator.steps.loop_watch import LoopWatch
+from orchestrator.steps.permits import acquire_permit
 from orchestrator.steps.prepare import prepare_activity
 from orchestrator.steps.registry import Activity, function_activities, step_activities
 from orchestrator.steps.resolve import cancel_run, child_status, resolve_activity, resolve_child_activity
@@ -103,11 +105,12 @@ class FlowWorker:
             child_status,
             child_journal,
             cancel_run,
+            acquire_permit,
         ]
         return Worker(
             self._client,
             task_queue=self._settings.task_queue,
-            workflows=[FlowWorkflow],
+            workflows=[FlowWorkflow, PermitsWorkflow],
             activities=[*step_activities(), *function_activities(functions), *around_runs],
             activity_executor=self._threads,
             # No user code runs in the workflow; tests hold its determinism (ENGINE §9). 10 ms of CPU per run less.

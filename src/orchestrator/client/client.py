@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import temporalio.client
 from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest, ListWorkflowExecutionsRequest
-from temporalio.client import WorkflowUpdateFailedError, WorkflowUpdateRPCTimeoutOrCancelledError
 from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
 
@@ -17,21 +16,22 @@ from orchestrator import admission
 from orchestrator.client import starting
 from orchestrator.client.again import Again, Plan, Ready, latest_of
 from orchestrator.client.connection import connect_temporal, temporal_errors
-from orchestrator.client.run import OVER, Run, RunInfo, info_of
+from orchestrator.client.permits import holder_to_join
+from orchestrator.client.run import EVENT_MEMBERS, OVER, Run, RunInfo, info_of
+from orchestrator.client.tasks import LinkedTask, TaskDesk
 from orchestrator.errors import (
     Conflict,
-    FieldProblem,
-    InputsInvalid,
     NotFound,
     OrchestratorError,
     Refused,
-    Unavailable,
 )
 from orchestrator.payloads.converter import carrying, release
 from orchestrator.settings import Settings
+from orchestrator.spec.concurrency import trigger_event
 from orchestrator.spec.definition import Envelope, Json
-from orchestrator.spec.inputs import check_json
 from orchestrator.spec.project import Project, load_project
+from orchestrator.steps.task_links import MadeLink
+from orchestrator.store.audit import Audited
 from orchestrator.store.database import Store
 from orchestrator.store.deliveries import Claim
 from orchestrator.store.tasks import Status as TaskStatus
@@ -39,7 +39,6 @@ from orchestrator.store.tasks import Task
 from orchestrator.telemetry import ensure_search_attributes
 
 _LONGEST_ID = 500
-_UPDATE_TIMEOUT = timedelta(seconds=10)
 _PAGE = 200
 _OURS = "TaskQueue STARTS_WITH 'orchestrator-' AND ExecutionStatus != 'ContinuedAsNew'"
 _QUERY_STATUSES = {
@@ -75,6 +74,7 @@ class Client:
         self._project = project
         self._encoder = starting.Encoder(temporal, settings)
         self._again = Again(temporal, store, settings, project, search_attributes=search_attributes)
+        self._desk = TaskDesk(temporal, store, settings)
         self._eager = eager
         self._owns_store = owns_store
         self._owns_temporal = owns_temporal
@@ -181,8 +181,9 @@ class Client:
             )
 
         if idempotency_key is None:
-            new_id = run_id or starting.new_run_id(flow)
-            return await self._start(new_id, body, await admit(), keyed=False, delay=delay)
+            new_id, envelope = run_id or starting.new_run_id(flow), await admit()
+            joined = None if delay else await self._joined(new_id, envelope)
+            return joined or await self._start(new_id, body, envelope, keyed=False, delay=delay)
         claim = await self.store.deliveries.claim(
             idempotency_key,
             flow,
@@ -200,16 +201,27 @@ class Client:
             return known
         try:
             envelope = await admit()
+            joined = None if delay else await self._joined(claim.workflow_id, envelope)
         except OrchestratorError:
             if claim.new:
                 await self.store.deliveries.forget(claim)
             raise
-        run = await self._start(claim.workflow_id, body, envelope, keyed=True, delay=delay)
-        if not claim.new:
+        run = joined or await self._start(claim.workflow_id, body, envelope, keyed=True, delay=delay)
+        if joined is None and not claim.new:
             # The delivery before this one may have started it, on another version.
             run = await self._described(run)
         await self.store.deliveries.record_answer(claim, _answer(run))
         return run
+
+    async def _joined(self, run_id: str, envelope: Envelope) -> Run | None:
+        """The run that goes on and takes over what this one would be started for, where the flow joins."""
+        holder = await holder_to_join(self.temporal, self.settings.task_queue, envelope, run_id)
+        if holder is None:
+            return None
+        run = self.run(holder)
+        event = trigger_event(envelope.trigger) | {"id": f"join {run_id}"}
+        await run.deliver({name: value for name, value in event.items() if name in EVENT_MEMBERS})
+        return await self._described(run)
 
     async def _start(self, run_id: str, body: Json, envelope: Envelope, *, keyed: bool, delay: float) -> Run:
         definition = envelope.definition
@@ -389,52 +401,41 @@ class Client:
         comment: str | None = None,
         by: str | None = None,
     ) -> dict[str, Json]:
-        """Decide an open task and learn at once whether that was taken.
+        """Decide an open task, or vote on one that needs several, and learn at once whether that was taken.
 
-        Raises NotFound, InputsInvalid for a decision or data the task does not know, Conflict when it is closed,
-        Unavailable when no worker answers.
+        Raises NotFound, InputsInvalid for a decision or data the task does not know, Refused where this person may not
+        decide, Conflict when it is closed or this person has decided, Unavailable when no worker answers.
         """
-        task = await self.store.tasks.get(task_id)
-        if task.status != "open":
-            raise Conflict(f"the task '{task_id}' is {task.status} already")
-        _check_decision(task, decision, data)
-        message = {"decision": decision, "data": data, "comment": comment, "by": by, "task": task_id}
-        run = self.run(task.run_id)
-        try:
-            with temporal_errors(self.temporal, run_id=task.run_id):
-                answer: Any = await run.handle.execute_update(task.step, message, rpc_timeout=_UPDATE_TIMEOUT)
-        except WorkflowUpdateFailedError as error:
-            reason = str(error.cause)
-            if await _still_waits(run, task):
-                raise InputsInvalid(task.flow, [FieldProblem("decision", reason)]) from error
-            raise Conflict(f"the task '{task_id}' cannot be decided now: {reason}") from error
-        except WorkflowUpdateRPCTimeoutOrCancelledError as error:
-            raise Unavailable(
-                f"no worker answers for run '{task.run_id}': start one with `orchestrator worker`; "
-                "the decision may still be taken when one comes"
-            ) from error
-        except NotFound as error:
-            raise Conflict(f"the run of task '{task_id}' is over") from error
-        return answer if isinstance(answer, dict) else {"accepted": True}
+        return await self._desk.decide(task_id, decision, data, comment, by)
 
+    async def comment(self, task_id: str, comment: str, by: str | None = None) -> dict[str, Json]:
+        """Say something about an open task without deciding it. Raises as ``decide`` does."""
+        return await self._desk.comment(task_id, comment, by)
 
-async def _still_waits(run: Run, task: Task) -> bool:
-    try:
-        state = await run.state()
-    except (Unavailable, NotFound, TimeoutError):
-        return False
-    return any(wait.get("path") == task.path for wait in state["waits"])
+    async def delegate(self, task_id: str, to: str, by: str, comment: str | None = None) -> dict[str, Json]:
+        """Hand an open task on to somebody else; ``by`` is who has it. Raises as ``decide`` does."""
+        return await self._desk.delegate(task_id, to, by, comment)
 
+    async def task_history(self, task_id: str) -> list[Audited]:
+        """What has happened to a task, oldest first. Raises NotFound."""
+        return await self._desk.history(task_id)
 
-def _check_decision(task: Task, decision: str, data: Json) -> None:
-    problems: list[FieldProblem] = []
-    names = [entry.get("name") if isinstance(entry, dict) else entry for entry in task.decisions]
-    if decision not in names:
-        problems.append(FieldProblem("decision", f"'{decision}' is not one of {', '.join(map(str, names))}"))
-    if task.form and data is not None:
-        problems += [FieldProblem(f"data.{p.field}", p.message) for p in check_json(task.form, data)]
-    if problems:
-        raise InputsInvalid(task.flow, problems)
+    async def task_links(
+        self, task_id: str, person: str, lasts: timedelta | None = None, by: str | None = None
+    ) -> list[MadeLink]:
+        """Links with which ``person`` can decide an open task, once: one per decision, and one behind which they
+        choose. They last until the deadline, or a week. Raises NotFound, Conflict."""
+        return await self._desk.links(task_id, person, lasts, by)
+
+    async def linked_task(self, token: str) -> LinkedTask:
+        """What a link leads to. Raises NotFound, Conflict where it has expired, was used, or the task is closed."""
+        return await self._desk.linked(token)
+
+    async def decide_linked(
+        self, token: str, decision: str | None = None, data: Json = None, comment: str | None = None
+    ) -> dict[str, Json]:
+        """Decide with a link, as the person it was made for. Raises as ``linked_task`` and ``decide`` do."""
+        return await self._desk.decide_linked(token, decision, data, comment)
 
 
 def _answer(run: Run) -> dict[str, Json]:

@@ -55,7 +55,8 @@ _SIGNAL_TIMEOUT = timedelta(seconds=10)
 """Without it the SDK asks a server that does not answer again for a long time."""
 _RETRY = re.compile(r"~r\d+$")
 """What the id of a run that goes on from another ends with."""
-_EVENT_MEMBERS = ("id", "type", "source", "subject", "time", "data")
+EVENT_MEMBERS = ("id", "type", "source", "subject", "time", "data")
+"""What an event for a run may have."""
 _NO_WORKER = {
     RPCStatusCode.DEADLINE_EXCEEDED,
     RPCStatusCode.FAILED_PRECONDITION,
@@ -234,9 +235,9 @@ class Run:
         kind = event.get("type")
         if not isinstance(kind, str) or not kind:
             raise Refused('an event has a type, a text such as {"type": "order.paid", "data": {"orderid": 7}}')
-        unknown = [name for name in event if name not in _EVENT_MEMBERS]
+        unknown = [name for name in event if name not in EVENT_MEMBERS]
         if unknown:
-            raise Refused(f"an event has {', '.join(_EVENT_MEMBERS)}, and no {', '.join(unknown)}")
+            raise Refused(f"an event has {', '.join(EVENT_MEMBERS)}, and no {', '.join(unknown)}")
         now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         whole = {"id": uuid.uuid4().hex, "time": now, "data": None} | {
             name: value for name, value in event.items() if value is not None

@@ -16,7 +16,9 @@ from orchestrator.engine.constructs.slices import run_slice
 from orchestrator.engine.failures import ErrorRecord, RunEnded, StepFailed, flow_failure
 from orchestrator.engine.fitting import fitting_error, fitting_output
 from orchestrator.engine.frame import Frame
+from orchestrator.engine.gate import shielded
 from orchestrator.engine.interpreter import Interpreter
+from orchestrator.engine.permit import Permit
 from orchestrator.engine.together import CLEANED_UP_AFTER, settle
 from orchestrator.expressions import ExpressionError
 from orchestrator.spec.definition import Definition, Json, Node
@@ -48,6 +50,7 @@ class Life:
         self._walk = walk
         self._run = walk.run
         self.announcer = Announcer(walk.run)
+        self.permit = Permit(walk)
         self._walking: asyncio.Task[Json] | None = None
         self._cancelled = False
         self._failure: ErrorRecord | None = None
@@ -134,6 +137,7 @@ class Life:
     async def _work(self) -> Json:
         if self._run.envelope.slice is not None:
             return await run_slice(self._walk, self._run.envelope.slice)
+        await self.permit.acquire()
         output = await self._walk.run_list(self._definition.steps, self._run.frame)
         for error in await self._run.strays.finish():
             self._run.warnings.append(f"a branch that was left to finish failed: {error}")
@@ -192,6 +196,7 @@ class Life:
         parent = self._run.envelope.parent
         if parent is not None and parent.get("wait"):
             await report_to(parent, ending.status, ending.output, ending.error)
+        await shielded(self.permit.release())
         await self.announcer.ended(ending.status, ending.error)
 
 

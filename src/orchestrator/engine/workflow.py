@@ -33,7 +33,7 @@ from orchestrator.engine.scheduled import note_version, scheduled
 from orchestrator.engine.together import CLEANED_UP_AFTER
 from orchestrator.engine.waits import Waits
 from orchestrator.expressions import ExpressionError
-from orchestrator.spec.call import CALLBACK, CANCEL_RUN, RESOLVE_FLOW
+from orchestrator.spec.call import CALLBACK, CANCEL_RUN, PERMIT, RESOLVE_FLOW
 from orchestrator.spec.definition import (
     LARGEST_PAYLOAD,
     Envelope,
@@ -293,6 +293,9 @@ class FlowWorkflow:
                 self._gate.paused = False
                 self._clock.go()
                 self._children.forward(name, message)
+            case _ if name == PERMIT:
+                if self._life is not None:
+                    self._life.permit.told(message)
             case "orchestrator.event":
                 event = as_event(message)
                 return event if isinstance(event, str) else self._events.deliver(event)

@@ -43,6 +43,25 @@ instant from which on events count. Returns the events that were accepted since 
 ANNOUNCE = "announce"
 """Activity: accepts an event that the engine tells of a run. Arguments: its type, its data."""
 
+PERMITS = "orchestrator.permits"
+"""Workflow that hands out the permits of one flow and key; its id begins so too."""
+
+ACQUIRE = "acquire"
+RELEASE = "release"
+"""Signals to it: ``{"run", "limit", "when_full"}``, ``{"run"}``."""
+
+ASK_PERMIT = "ask"
+"""Update of it, by doors: ``{"run", "limit"}``; answers ``{"granted", "holder"?}``."""
+
+PERMIT = "orchestrator.permit"
+"""Its signal to a run: ``{"granted": true}``, ``{"reject": holder}`` or ``{"join": holder}``."""
+
+EVENT = "orchestrator.event"
+"""Signal: an event for a run's waits."""
+
+ACQUIRE_PERMIT = "acquire-permit"
+"""Local activity: sends ACQUIRE. Arguments: the desk's id, the message."""
+
 CLOSE_TASK = "close-task"
 """Activity: writes a human task's end into the store."""
 

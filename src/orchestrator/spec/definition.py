@@ -138,6 +138,8 @@ class Definition:
     handlers: dict[str, tuple[Node, ...]] = field(default_factory=dict)
     """``fallback`` and ``finally`` of ``error_handling``."""
     task_queue: str | None = None
+    concurrency: dict[str, Json] | None = None
+    """``{limit, key, when_full}``: how many runs go on at once; ``key`` is a template."""
     format: int = FORMAT
 
     def walk(self) -> Iterator[Node]:

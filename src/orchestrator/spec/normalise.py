@@ -93,6 +93,7 @@ def normalise(
         timeout=flow.timeout,
         handlers={name: build.nodes(placed, inherited) for name, placed in handlers.items() if placed},
         task_queue=flow.defaults.task_queue if flow.defaults else None,
+        concurrency=flow.concurrency.model_dump(mode="json") if flow.concurrency else None,
     )
 
 

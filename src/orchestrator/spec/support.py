@@ -27,6 +27,7 @@ TRIGGER_KEYS: dict[str, frozenset[str]] = {
     "webhook": _OF_ALL | {"path", "endpoint", "method", "respond", "max_body", "verify", "cors", "if"},
     "event": _OF_ALL | {"event", "source", "if", "delay"},
     "queue": _OF_ALL | {"queue", "if"},
+    "schedule": (_OF_ALL - {"idempotency_key"}) | {"cron", "every", "timezone", "overlap", "catch_up", "jitter"},
     "api": _OF_ALL,
 }
 """Keys of triggers that have an effect, by the types that work."""
@@ -38,8 +39,6 @@ def unsupported(flow: Flow, data: dict[str, Json], steps: list[Placed], findings
     yield from unsupported_steps(steps, findings)
     for index, trigger in enumerate(data.get("triggers") or []):
         yield from (_problem(findings, path, what) for path, what in _of_trigger(trigger, ("triggers", index)))
-    if flow.concurrency is not None:
-        yield _problem(findings, ("concurrency",), "`concurrency`")
 
 
 def unsupported_steps(steps: list[Placed], findings: Findings) -> Iterator[Problem]:

@@ -21,6 +21,7 @@ from orchestrator.engine.run import Walk
 from orchestrator.engine.waits import Wait
 from orchestrator.expressions import ExpressionError, Meter
 from orchestrator.spec.base import parse_duration
+from orchestrator.spec.concurrency import trigger_event
 from orchestrator.spec.definition import Json, Node
 from orchestrator.spec.patterns import matches_type, member
 
@@ -147,7 +148,7 @@ class _Listening:
         signal = self.signal
         self._settle()
         if not self.is_full() and self._node.config.get("include_trigger"):
-            self._offer(_trigger_event(run.envelope.trigger))
+            self._offer(trigger_event(run.envelope.trigger))
         if signal is not None:
             run.inbox.open(signal, self._path, Receiver(self._refuse, self._take, self.is_full, keeps=True))
         else:
@@ -222,13 +223,3 @@ def _told_failure(error: Json) -> dict[str, str]:
     given = error if isinstance(error, dict) else {}
     message = given.get("message") or "the other side answered with an error"
     return {"kind": str(given.get("type") or "callback_error")[:100], "message": str(message)[:10_000]}
-
-
-def _trigger_event(trigger: dict[str, Json]) -> Event:
-    told = trigger.get("event") if isinstance(trigger.get("event"), dict) else {}
-    return {
-        "id": trigger.get("id"),
-        "type": trigger.get("type"),
-        "time": trigger.get("time"),
-        "data": trigger.get("body"),
-    } | (told or {})
