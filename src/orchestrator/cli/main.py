@@ -15,7 +15,20 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from orchestrator.cli import control, events, flows, mcp, payloads, queues, runs, samples, stack, tasks, transcript
+from orchestrator.cli import (
+    control,
+    events,
+    flows,
+    mcp,
+    payloads,
+    queues,
+    runs,
+    samples,
+    schedules,
+    stack,
+    tasks,
+    transcript,
+)
 from orchestrator.cli.console import BAD_INPUT, FAILED, INTERRUPTED, InputUnusable, say, say_problems, show
 from orchestrator.errors import (
     Conflict,
@@ -71,6 +84,7 @@ transcript.add_to(runs.runs_app)
 tasks.add_to(app)
 events.add_to(app)
 queues.add_to(app)
+schedules.add_to(app)
 mcp.add_to(app)
 payloads.add_to(app)
 samples.add_to(app)

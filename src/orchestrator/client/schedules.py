@@ -54,8 +54,8 @@ OVERLAPS = {
 }
 CATCH_UP = timedelta(days=1)
 """How old a missed start may be to be made up for, where the trigger does not say."""
-MOST_BACKFILLED = 1000
-"""Starts in one backfill: Temporal keeps no more of them waiting."""
+MOST_BACKFILLED = 900
+"""Starts in one backfill: Temporal keeps 1000 of them waiting, drops others, and lists no more than that."""
 _AT_ONCE = 10
 _OFF = "switched off: the flow or this trigger is not enabled"
 """Note of a schedule that this file has paused, and that it alone lets go on."""
@@ -171,7 +171,7 @@ class Schedules:
         start = start - timedelta(microseconds=1)
         moments = await self._matching(one, start, end)
         if len(moments) > MOST_BACKFILLED:
-            what = f"the range holds {len(moments)} starts; one backfill makes at most {MOST_BACKFILLED}"
+            what = f"the range holds more than the {MOST_BACKFILLED} starts that one backfill makes: take parts of it"
             raise InputsInvalid(flow, [FieldProblem("to", what)])
         if moments:
             with _errors(self._client, one):
@@ -201,7 +201,11 @@ class Schedules:
                 raise result
             else:
                 outcome[result].append(name)
-        deleted = [name async for name in self._remove(frozenset(declared))]
+        deleted: list[str] = []
+        try:
+            deleted = [name async for name in self._remove(frozenset(declared))]
+        except OrchestratorError as error:
+            problems.append(f"schedules of triggers that are gone: {error}")
         self._known = frozenset(declared)
         return Kept(tuple(outcome["created"]), tuple(outcome["updated"]), tuple(deleted), tuple(problems))
 
@@ -234,14 +238,16 @@ class Schedules:
     async def _remove(self, declared: frozenset[str]) -> AsyncIterator[str]:
         """Delete those of ours that nobody declares. What was created a moment ago may not be listed yet: what this
         process knew is asked for by name."""
-        strays = set(self._known - declared)
+        strays = set(self._known)
         with temporal_errors(self._temporal):
             async for entry in await self._temporal.list_schedules():
                 if entry.id not in declared and of_schedule(entry.id) is not None:
                     memo = (await entry.memo()).get(MEMO)
                     if isinstance(memo, dict) and memo.get("task_queue") == self._client.settings.task_queue:
                         strays.add(entry.id)
-        for name in sorted(strays):
+        # Asked again: what was published meanwhile another gateway may have created already.
+        now = {schedule_id(one.flow, one.id) for one in await self._flows.declared("schedule")}
+        for name in sorted(strays - declared - now):
             try:
                 await self._temporal.get_schedule_handle(name).delete()
             except RPCError as error:
@@ -258,7 +264,7 @@ class Schedules:
         return Schedule(
             action=ScheduleActionStartWorkflow(
                 one.flow,
-                [{}],
+                args=[{}],
                 id=f"{one.flow}:{one.id}",
                 task_queue=self._client.settings.task_queue,
                 task_timeout=TASK_TIMEOUT,

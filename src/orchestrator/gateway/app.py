@@ -17,6 +17,7 @@ from orchestrator.client.transcript import forget_old
 from orchestrator.dispatch.events import EventRouter, Subscriptions
 from orchestrator.dispatch.loops import Dispatcher
 from orchestrator.dispatch.queues import QueueConsumer
+from orchestrator.dispatch.schedules import ScheduleKeeper
 from orchestrator.errors import Unavailable
 from orchestrator.gateway import (
     callbacks,
@@ -28,6 +29,8 @@ from orchestrator.gateway import (
     problems,
     queues,
     runs,
+    schedules,
+    task_links,
     tasks,
     transcripts,
 )
@@ -58,7 +61,9 @@ def create_app(client: Client, store: Store, project: Project | Callable[[], Pro
     mcp_door = Door(create_server(client, store, current_project, settings), settings)
 
     subscriptions = Subscriptions(store)
-    dispatcher = Dispatcher([EventRouter(client, subscriptions), QueueConsumer(client, current_project)])
+    dispatcher = Dispatcher(
+        [EventRouter(client, subscriptions), QueueConsumer(client, current_project), ScheduleKeeper(client)]
+    )
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -86,9 +91,11 @@ def create_app(client: Client, store: Store, project: Project | Callable[[], Pro
     app.include_router(transcripts.router(client))
     app.include_router(runs.router(client))
     app.include_router(tasks.router(client))
+    app.include_router(task_links.router(client, settings))
     app.include_router(callbacks.router(client, settings))
     app.include_router(events.router(client, current_project, settings, subscriptions))
     app.include_router(queues.router(client, current_project))
+    app.include_router(schedules.router(client))
     # A route like the others: whatever middleware guards the API guards it too.
     app.router.routes += [Route(path, mcp_door, include_in_schema=False) for path in ("/mcp", "/mcp/")]
     if settings.codec_origins:
