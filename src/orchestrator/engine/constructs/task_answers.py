@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import re
 
-from orchestrator.spec.acts.human_task import REJECT, HumanTaskConfig, folded
+from orchestrator.spec.acts.human_task import (
+    BARRED,
+    DECIDED_ALREADY,
+    NOT_ASKED,
+    NOT_HELD,
+    REJECT,
+    HumanTaskConfig,
+    folded,
+)
 from orchestrator.spec.definition import Json
 from orchestrator.spec.findings import kind_of
 from orchestrator.spec.inputs import check_json
@@ -56,7 +64,7 @@ def refuse(task: HumanTaskConfig, message: Json) -> str | None:
 
 def _barred(task: HumanTaskConfig, by: Json) -> str | None:
     if task.is_barred(by):
-        return f"{by.strip()} may not decide this task; somebody else has to"
+        return f"{by.strip()} {BARRED}; somebody else has to"
     if not (by or "").strip() and (task.not_by is not None or task.quorum is not None):
         return "say who decides: give `by`"
     return None
@@ -66,9 +74,9 @@ def refuse_vote(by: str, people: list[str] | None, votes: list[dict[str, Json]])
     """Why a person's vote does not count; None when it does. ``people`` is who may vote, None: anybody with a name."""
     given = next((vote for vote in votes if is_among(by, [vote["by"]])), None)
     if given is not None:
-        return f"{given['by']} has decided already: {given['decision']}"
+        return f"{given['by']} has {DECIDED_ALREADY}: {given['decision']}"
     if people is not None and not is_among(by, people):
-        return f"{by.strip()} is not asked; those who are: {', '.join(people)}"
+        return f"{by.strip()} {NOT_ASKED}; those who are: {', '.join(people)}"
     return None
 
 
@@ -91,15 +99,15 @@ def refuse_action(
     if not by or not to:
         return "to hand a task on, give `by` and `to`"
     if task.is_barred(to):
-        return f"{to} may not decide this task; hand it on to somebody else"
+        return f"{to} {BARRED}; hand it on to somebody else"
     if people is None:
         return None
     if not is_among(by, people):
-        return f"{by} does not have this task, and cannot hand it on; {', '.join(people)} can"
+        return f"{by} {NOT_HELD}, and cannot hand it on; {', '.join(people)} can"
     if is_among(to, people):
         return f"{to} has this task already"
     if any(is_among(vote["by"], [by, to]) for vote in votes):
-        return f"{by} or {to} has decided already"
+        return f"{by} or {to} has {DECIDED_ALREADY}"
     return None
 
 

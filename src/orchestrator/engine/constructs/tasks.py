@@ -26,7 +26,7 @@ from orchestrator.engine.gate import shielded
 from orchestrator.engine.inbox import Receiver, new_future
 from orchestrator.engine.run import Walk
 from orchestrator.engine.waits import Wait
-from orchestrator.spec.acts.human_task import REJECT, HumanTaskConfig
+from orchestrator.spec.acts.human_task import DECIDED_ALREADY, REJECT, HumanTaskConfig
 from orchestrator.spec.call import CLOSE_TASK, NOTE_TASK
 from orchestrator.spec.definition import Json, Node, Retry, Timeout
 from orchestrator.spec.inputs import check_schema
@@ -198,7 +198,7 @@ class _Task:
 
     def _refusal(self, message: Json) -> str | None:
         if self._is_over():
-            return "the task is decided already"
+            return f"the task is {DECIDED_ALREADY}"
         if action_of(message) is not None:
             if action_of(message) != COMMENT and self._counts() and self._people() is None:
                 return "anybody may vote on this task, so nobody has to hand it on"

@@ -12,6 +12,11 @@ from orchestrator.spec.quorum import Quorum
 APPROVE = "approve"
 REJECT = "reject"
 """The decision that ``on_reject`` is about, and of which one is a veto."""
+BARRED = "may not decide this task"
+NOT_ASKED = "is not asked"
+NOT_HELD = "does not have this task"
+DECIDED_ALREADY = "decided already"
+"""What a refused answer says: doors tell by it what kind of refusal it is."""
 SHORTEST_REMINDER = 1.0
 """Seconds."""
 
@@ -96,7 +101,7 @@ Attachments = Annotated[
     list[Attachment],
     BeforeValidator(_attachments, json_schema_input_type=dict[str, Any] | list[Attachment]),
 ]
-"""In memory always a list, in the author's order."""
+"""In memory always a list; one that is written as a list keeps its order."""
 
 
 @act("human-task")
