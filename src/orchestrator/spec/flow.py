@@ -28,6 +28,8 @@ def _flow_id(value: str) -> str:
             f"{value!r} is not a flow id; use a-z, 0-9, `.`, `_` and `-`, starting with a letter or digit, "
             "at most 100 characters"
         )
+    if value.startswith("orchestrator."):
+        raise ValueError("ids that begin with `orchestrator.` are Orchestrator's own")
     return value
 
 
