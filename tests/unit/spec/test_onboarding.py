@@ -162,7 +162,7 @@ def test_it_loads_with_everything_in_its_place(load: Any) -> None:
 
 def test_what_this_release_cannot_run_of_it_is_listed(load: Any) -> None:
     assert [problem.message.split(" is part of")[0] for problem in load(TEXT).unsupported] == [
-        "the `schedule` trigger", "the `event` trigger", "`multi-channel`", "`notification`", "`queue`",
+        "`multi-channel`", "`notification`",
     ]  # fmt: skip
 
 
