@@ -10,12 +10,15 @@ from pydantic import Field
 from orchestrator.errors import FlowInvalid, Problem
 from orchestrator.spec.agents import check_project_agents
 from orchestrator.spec.base import Spec
+from orchestrator.spec.contacts import check_contacts
 from orchestrator.spec.events import check_events
 from orchestrator.spec.findings import Findings, check_model, kind_of
+from orchestrator.spec.mail import check_mail
 from orchestrator.spec.models import check_aliases
 from orchestrator.spec.prices import Price, check_prices
 from orchestrator.spec.queues import check_queues
 from orchestrator.spec.servers import check_servers, check_services
+from orchestrator.spec.slack import check_slack
 from orchestrator.spec.source import read_source
 
 PROJECT_FILE = "orchestrator.yaml"
@@ -31,6 +34,8 @@ class Project(Spec):
     databases: dict[str, Any] = Field(default={})
     queues: dict[str, Any] = Field(default={})
     contacts: dict[str, Any] = Field(default={})
+    mail: dict[str, Any] = Field(default={})
+    slack: dict[str, Any] = Field(default={})
     events: dict[str, Any] = Field(default={})
     env: dict[str, str | int | float | bool | None] = Field(default={})
     prices: dict[str, Price | list[Price]] = Field(default={})
@@ -72,6 +77,9 @@ def load_project(root: Path) -> Project:
     check_servers(project.mcp, findings)
     check_services(project.services, findings)
     check_queues(project.queues, findings)
+    check_contacts(project.contacts, findings)
+    check_mail(project.mail, findings)
+    check_slack(project.slack, findings)
     findings.raise_if_any()
     loaded: Project = project.model_copy(update={"root": root})
     return loaded
