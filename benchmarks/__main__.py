@@ -1,4 +1,4 @@
-"""``python -m benchmarks [--only micro|steps|webhook|express|loops|agents|mcp] [--rounds N] [--save]``."""
+"""``python -m benchmarks [--only micro|steps|webhook|accepted|express|loops|agents|mcp] [--rounds N] [--save]``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import uvloop
 
 from benchmarks import agents, express, loops, mcp, micro, report, steps, webhook
 
-PARTS = ("micro", "steps", "webhook", "express", "loops", "agents", "mcp")
+PARTS = ("micro", "steps", "webhook", "accepted", "express", "loops", "agents", "mcp")
 
 
 async def main() -> None:
@@ -46,6 +46,10 @@ async def _table(part: str, rounds: int) -> str:
     if part == "express":
         rows, base = await express.measure(rounds, _say)
         return report.table("Webhook, five HTTP steps, synchronous answer, express", rows, base)
+    if part == "accepted":
+        return report.table(
+            "Webhook, answered with 202 when its run is started", await webhook.measure_accepted(rounds)
+        )
     return report.table("Webhook, five HTTP steps, synchronous answer", await webhook.measure(rounds))
 
 

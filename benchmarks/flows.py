@@ -32,6 +32,17 @@ def five_steps() -> str:
     return "\n".join([*lines, f'output: "{{{{ {source} }}}}"', ""])
 
 
+ACCEPTED = """\
+id: webhook-accepted
+triggers:
+  - {type: webhook, path: /webhook-accepted}
+inputs: {start: integer}
+steps:
+  - {id: sum, type: transform, config: {value: {total: "{{ inputs.start + 1 }}"}}}
+"""
+"""Webhook, one transform, nobody waits."""
+
+
 def webhook(echo_port: int, name: str = "webhook-five", defaults: str = "{}") -> str:
     """Webhook, five HTTP steps, a condition, a transform, synchronous answer."""
     lines = [
@@ -132,6 +143,7 @@ def write_project(folder: Path, echo_port: int) -> None:
     (folder / "workflows").mkdir(parents=True)
     (folder / "activities").mkdir()
     (folder / "workflows" / "five-steps.yaml").write_text(five_steps())
+    (folder / "workflows" / "webhook-accepted.yaml").write_text(ACCEPTED)
     (folder / "workflows" / "webhook-five.yaml").write_text(webhook(echo_port))
     express = webhook(echo_port, "webhook-express", "{durability: express, timeout: {attempt: 5s}}")
     (folder / "workflows" / "webhook-express.yaml").write_text(express)

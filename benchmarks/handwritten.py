@@ -95,6 +95,15 @@ class CountUp:
         return count
 
 
+@workflow.defn(name="WebhookAccepted")
+class WebhookAccepted:
+    """What is started and not waited for: no activity, so that starting is what costs."""
+
+    @workflow.run
+    async def run(self, body: dict[str, Any]) -> dict[str, Any]:
+        return {"total": body["start"] + 1}
+
+
 @workflow.defn(name="Each")
 class Each:
     """One activity per item, so many at once."""
@@ -115,7 +124,7 @@ def worker(client: Client, echo_port: int) -> Worker:
     return Worker(
         client,
         task_queue=QUEUE,
-        workflows=[FiveSteps, WebhookFive, WebhookExpress, CountUp, Each],
+        workflows=[FiveSteps, WebhookFive, WebhookExpress, WebhookAccepted, CountUp, Each],
         activities=[take_note, Http(echo_port).post],
         workflow_runner=UnsandboxedWorkflowRunner(),
         max_cached_workflows=2_000,
@@ -147,5 +156,16 @@ def web(client: Client) -> FastAPI:
             request_eager_start=True,
         )
         return result
+
+    @app.post("/webhook-accepted", status_code=202)
+    async def webhook_accepted(body: dict[str, Any]) -> dict[str, str]:
+        handle = await client.start_workflow(
+            WebhookAccepted.run,
+            body,
+            id=f"webhook-accepted-{uuid.uuid4()}",
+            task_queue=QUEUE,
+            request_eager_start=True,
+        )
+        return {"run_id": handle.id}
 
     return app

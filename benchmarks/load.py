@@ -80,8 +80,11 @@ class Connection:
             await self._writer.wait_closed()
 
 
-async def post_for(port: int, path: str, body: Any, expected: Any, connections: int, seconds: float) -> Load:
-    """POST the body over ``connections`` connections for ``seconds``. Raises RuntimeError at the first other answer."""
+async def post_for(
+    port: int, path: str, body: Any, expected: Any, connections: int, seconds: float, expected_status: int = 200
+) -> Load:
+    """POST the body over ``connections`` connections for ``seconds``. Raises RuntimeError at the first other answer;
+    ``expected`` None takes any answer of that status."""
     latencies: list[float] = []
     end = time.perf_counter() + seconds
 
@@ -91,7 +94,7 @@ async def post_for(port: int, path: str, body: Any, expected: Any, connections: 
             while time.perf_counter() < end:
                 began = time.perf_counter()
                 status, answer = await connection.post(path, body)
-                if status != 200 or answer != expected:
+                if status != expected_status or expected not in (None, answer):
                     raise RuntimeError(f"POST {path} answered {status} {answer}, not {expected}")
                 latencies.append(time.perf_counter() - began)
         finally:

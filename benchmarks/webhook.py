@@ -25,6 +25,21 @@ async def measure(rounds: int) -> list[Row]:
     return rows
 
 
+async def measure_accepted(rounds: int) -> list[Row]:
+    """Webhook → 202: a run is started and nobody waits for it."""
+    rows: list[Row] = []
+    for number in range(rounds):
+        order = list(VARIANTS)[number % 3 :] + list(VARIANTS)[: number % 3]
+        for variant in order:
+            async with open_bench() as bench, open_host(VARIANTS[variant], bench) as host:
+                await post_for(host.port, "/webhook-accepted", BODY, None, 4, 1.5, 202)
+                for connections, seconds in CONNECTIONS.items():
+                    load = await post_for(host.port, "/webhook-accepted", BODY, None, connections, seconds, 202)
+                    figures = {"p50 ms": load.percentile(0.5), "p95 ms": load.percentile(0.95), "answers/s": load.rate}
+                    rows.append(Row(variant, number, figures, case=f"{connections} connections"))
+    return rows
+
+
 async def _measure_one(variant: str, number: int) -> list[Row]:
     rows = []
     async with open_bench() as bench, open_host(VARIANTS[variant], bench) as host:
