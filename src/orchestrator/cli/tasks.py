@@ -1,9 +1,11 @@
-"""Verbs about human tasks: tasks list, approve, reject, decide."""
+"""Verbs about human tasks: tasks list, show, approve, reject, decide, comment, delegate, history, links."""
 
 from __future__ import annotations
 
 import getpass
 import json
+from dataclasses import asdict
+from datetime import timedelta
 from typing import Annotated, Any, Literal
 
 import typer
@@ -86,6 +88,100 @@ async def _decide(
     async with connected(settings) as parts:
         await parts.client.decide(task, decision, data=given, comment=comment, by=by or getpass.getuser())
     show(f"{task}: {decision}")
+
+
+@tasks_app.command("show")
+def show_task(context: typer.Context, task: TaskId, as_json: AsJson = False) -> None:
+    """Show a task: who has it, what it asks, what is attached, the votes so far."""
+    run(_show(context.obj, task, as_json))
+
+
+async def _show(settings: Settings, task_id: str, as_json: bool) -> None:
+    async with connected(settings) as parts:
+        task = await parts.client.task(task_id)
+    if as_json:
+        show_json(task)
+        return
+    for name, value in asdict(task).items():
+        if value not in (None, [], False):
+            show(f"{name}: {value if isinstance(value, str) else _plain(value)}")
+
+
+def _plain(value: Json) -> str:
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else str(value)
+
+
+@tasks_app.command()
+def comment(
+    context: typer.Context, task: TaskId, text: Annotated[str, typer.Argument(help="What to say.")], by: By = None
+) -> None:
+    """Say something about an open task without deciding it."""
+    run(_comment(context.obj, task, text, by))
+
+
+async def _comment(settings: Settings, task: str, text: str, by: str | None) -> None:
+    async with connected(settings) as parts:
+        await parts.client.comment(task, text, by or getpass.getuser())
+    show(f"{task}: commented")
+
+
+@tasks_app.command()
+def delegate(
+    context: typer.Context,
+    task: TaskId,
+    to: Annotated[str, typer.Argument(help="Who gets it.")],
+    comment: Comment = None,
+    by: By = None,
+) -> None:
+    """Hand an open task on to somebody else."""
+    run(_delegate(context.obj, task, to, comment, by))
+
+
+async def _delegate(settings: Settings, task: str, to: str, comment: str | None, by: str | None) -> None:
+    async with connected(settings) as parts:
+        await parts.client.delegate(task, to, by or getpass.getuser(), comment)
+    show(f"{task}: {to} has it now")
+
+
+@tasks_app.command()
+def history(context: typer.Context, task: TaskId, as_json: AsJson = False) -> None:
+    """Show what has happened to a task."""
+    run(_history(context.obj, task, as_json))
+
+
+async def _history(settings: Settings, task: str, as_json: bool) -> None:
+    async with connected(settings) as parts:
+        found = await parts.client.task_history(task)
+    if as_json:
+        show_json(found)
+        return
+    told = ((entry.at, entry.action, entry.by, _plain(entry.details) if entry.details else None) for entry in found)
+    show_table(("AT", "ACTION", "BY", "DETAILS"), told)
+
+
+@tasks_app.command()
+def links(
+    context: typer.Context,
+    task: TaskId,
+    person: Annotated[str, typer.Argument(help="Who will have decided.")],
+    expires_in: Annotated[
+        int | None,
+        typer.Option(min=1, max=90 * 86_400, help="Seconds; without it until the task's deadline, or a week."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make links with which a person can decide a task, once, from a mail or a chat."""
+    run(_links(context.obj, task, person, expires_in, as_json))
+
+
+async def _links(settings: Settings, task: str, person: str, expires_in: int | None, as_json: bool) -> None:
+    lasts = None if expires_in is None else timedelta(seconds=expires_in)
+    async with connected(settings) as parts:
+        made = await parts.client.task_links(task, person, lasts, getpass.getuser())
+    if as_json:
+        show_json(made)
+        return
+    show_table(("DECISION", "EXPIRES", "LINK"), ((one.decision or "any", one.expires_at, one.url) for one in made))
 
 
 def add_to(app: typer.Typer) -> None:

@@ -11,6 +11,7 @@ from pydantic import Field
 from orchestrator.errors import NotFound, StepError, TerminalError, Unavailable
 from orchestrator.spec.acts.human_task import REJECT, HumanTaskConfig
 from orchestrator.spec.base import Spec
+from orchestrator.spec.people import people_behind
 from orchestrator.spec.project import Project
 from orchestrator.spec.quorum import needs
 from orchestrator.steps.context import STORE, StepContext
@@ -181,25 +182,8 @@ def _entry(note: Note) -> Entry:
 def people_of(project: Project, config: HumanTaskConfig) -> list[str] | None:
     """Who is asked, without those who may not decide: the members of a declared group and of groups among them, or the
     declared contact itself. None where the name is free text."""
-    name = config.assignee or config.group or ""
-    if name not in project.contacts:
-        return None
-    found: dict[str, None] = {}
-    _gather(project, name, found, {})
-    return [person for person in found if not config.is_barred(person)]
-
-
-def _gather(project: Project, name: str, found: dict[str, None], seen: dict[str, None]) -> None:
-    if name in seen:
-        return
-    seen[name] = None
-    contact = project.contacts.get(name)
-    members = contact.get("members") if isinstance(contact, dict) else None
-    if not isinstance(members, list) or not members:
-        found[name] = None
-        return
-    for member in members:
-        _gather(project, str(member), found, seen)
+    people = people_behind(project.contacts, config.assignee or config.group or "")
+    return None if people is None else [person for person in people if not config.is_barred(person)]
 
 
 def _moment(text: str | None) -> datetime | None:

@@ -171,10 +171,10 @@ async def test_a_task_is_handed_on_and_shows_who_has_it(workbench: Workbench, co
     flow = "id: hand\nsteps: [{id: review, type: human-task, config: {assignee: kim}}]"
     handle = await workbench.start(flow, continue_after=continue_after)
     await workbench.waiting(handle, "review")
-    assert "lee does not have this task" in await refused(handle, {"action": "delegate", "by": "lee", "to": "park"})
     assert "give `by` and `to`" in await refused(handle, {"action": "delegate", "by": "kim"})
     assert "not one of comment, delegate" in await refused(handle, {"action": "forward"})
     await taken(handle, {"action": "delegate", "by": "kim", "to": "lee", "comment": "away"})
+    assert "kim does not have this task" in await refused(handle, {"action": "delegate", "by": "kim", "to": "park"})
     await handle.signal("review", {"action": "comment", "by": "lee", "comment": "looking"})
     for _ in range(200):
         row = await workbench.store.tasks.get(f"{handle.id}:review")

@@ -407,6 +407,7 @@ async def test_the_openapi_document_is_complete(idle: Door) -> None:
     assert {
         "startRun", "listRuns", "getRun", "cancelRun", "terminateRun", "pauseRun", "resumeRun", "signalRun",
         "deliverEvent", "retryRun", "rerunRun", "restartRun", "listTasks", "getTask", "decideTask",
+        "commentTask", "delegateTask", "getTaskHistory", "makeTaskLinks",
         "listTranscripts", "getTranscript", "answerCallback", "sendEvents", "listEvents", "listFlows", "getFlow", "publishFlow", "health", "ready",
         "webhook_hooked_webhook-1_post",
     } == set(operations)  # fmt: skip

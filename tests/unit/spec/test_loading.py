@@ -266,6 +266,28 @@ def test_a_name_nobody_declared_is_a_warning(load: Any) -> None:
     ]
 
 
+def test_a_task_for_people_nobody_declared_or_too_few_of_them_is_said_at_publish(load: Any) -> None:
+    text = """\
+    id: f
+    steps:
+      - {type: human-task, config: {group: bord, quorum: 2}}
+      - {type: human-task, config: {group: board, quorum: 2}}
+      - {type: human-task, config: {group: board, quorum: {approve: 4, reject: majority}}}
+      - {type: human-task, config: {assignee: kim, deadline: 1h, on_deadline: {escalate: [{assignee: lee, deadline: 1h}, {group: boss}]}}}
+    """
+    contacts = {
+        "board": {"members": ["kim", "team"]},
+        "team": {"members": ["lee", "park", "team"]},
+        "kim": {},
+        "lee": {},
+    }
+    assert [str(warning).removeprefix("flow.yaml:") for warning in load(text, contacts=contacts).warnings] == [
+        "3:40: no contact `bord` is declared (did you mean `board`?)",
+        "5:55: 4 people have to agree, and 3 are asked: the step will fail (ask for less, or add `members` to the contact)",
+        "6:123: no contact `boss` is declared (declare it under `contacts` in orchestrator.yaml)",
+    ]
+
+
 def test_trigger_json_is_complete(load: Any) -> None:
     loaded = load(
         """\
