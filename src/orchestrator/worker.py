@@ -13,7 +13,10 @@ from types import TracebackType
 from temporalio.client import Client
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
+from orchestrator.client import Client as StartingClient
 from orchestrator.client.children import child_journal
+from orchestrator.dispatch.batches import flush_activity
+from orchestrator.engine.collector import CollectorWorkflow
 from orchestrator.engine.headers import HeaderInterceptor
 from orchestrator.engine.permits import PermitsWorkflow
 from orchestrator.engine.workflow import FlowWorkflow
@@ -94,6 +97,12 @@ class FlowWorker:
         if self._running is not None:
             await self._running
 
+    def _doors(self, search_attributes: bool) -> StartingClient:
+        """The client with which this worker starts runs itself."""
+        return StartingClient(
+            self._settings, self._store, self._client, self._project, search_attributes=search_attributes
+        )
+
     def _assemble(self, *, search_attributes: bool) -> Worker:
         functions = discover(self._settings.project_dir / Path("activities"))
         resolving = (self._store, self._project, self._settings)
@@ -106,11 +115,12 @@ class FlowWorker:
             child_journal,
             cancel_run,
             acquire_permit,
+            flush_activity(self._doors(search_attributes)),
         ]
         return Worker(
             self._client,
             task_queue=self._settings.task_queue,
-            workflows=[FlowWorkflow, PermitsWorkflow],
+            workflows=[FlowWorkflow, PermitsWorkflow, CollectorWorkflow],
             activities=[*step_activities(), *function_activities(functions), *around_runs],
             activity_executor=self._threads,
             # No user code runs in the workflow; tests hold its determinism (ENGINE §9). 10 ms of CPU per run less.

@@ -4,28 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import uuid
-from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from functools import cached_property
 
 from orchestrator.client import Client, Run
-from orchestrator.client.triggers import Declared, Triggers
-from orchestrator.errors import Conflict, FieldProblem, InputsInvalid, NotFound, OrchestratorError, Refused, Unavailable
-from orchestrator.expressions import (
-    CompiledValue,
-    Expression,
-    ExpressionError,
-    Meter,
-    Names,
-    compile_expression,
-    compile_value,
-)
+from orchestrator.dispatch.batches import collect
+from orchestrator.dispatch.subscriptions import Subscription, Subscriptions, applies, inputs_of, rendered
+from orchestrator.errors import Conflict, NotFound, OrchestratorError, Unavailable
 from orchestrator.spec.definition import Json
-from orchestrator.spec.events import OWN_SOURCE
-from orchestrator.spec.patterns import matches_type
-from orchestrator.store.database import Store
 from orchestrator.store.events import KeptEvent
 
 _LOGGER = logging.getLogger("orchestrator.dispatch")
@@ -39,86 +23,6 @@ POLL = 1.0
 RETRY = 5.0
 MOST_DEEP = 16
 """Events that may lead to each other: beyond it flows start each other in a circle."""
-
-
-@dataclass(frozen=True)
-class Subscription:
-    """One event trigger, its expressions compiled once."""
-
-    declared: Declared
-
-    @property
-    def patterns(self) -> tuple[str | None, str | None]:
-        """The pattern of the type, and that of the source: ``source`` alone is the pattern of the type."""
-        trigger = self.declared.trigger
-        kind, source = trigger.get("event"), trigger.get("source")
-        return (kind, source) if kind else (source, None)
-
-    @property
-    def delay(self) -> float:
-        """Seconds between an event and the start of its run."""
-        return float(self.declared.trigger.get("delay") or 0.0)
-
-    @cached_property
-    def condition(self) -> Expression | None:
-        """The trigger's ``if``."""
-        written = self.declared.trigger.get("if")
-        return (
-            None
-            if written is None
-            else compile_expression(str(written).lower() if written in (True, False) else written, Names())
-        )
-
-    @cached_property
-    def inputs(self) -> dict[str, CompiledValue] | None:
-        """The trigger's ``inputs``."""
-        given = self.declared.trigger.get("inputs")
-        return None if given is None else {name: compile_value(value, Names()) for name, value in given.items()}
-
-    @cached_property
-    def key(self) -> CompiledValue | None:
-        """The trigger's ``idempotency_key``."""
-        written = self.declared.trigger.get("idempotency_key")
-        return None if written is None else compile_value(written, Names())
-
-    def wants(self, event: Mapping[str, Json]) -> bool:
-        """Whether type and source fit. The engine's own events only by their full name."""
-        kind, source = self.patterns
-        own = event["source"] == OWN_SOURCE
-        fits = kind == event["type"] if own else matches_type((kind or "",), event["type"])
-        return fits and (source is None or matches_type((source,), event["source"]))
-
-    def trigger(self, kept: KeptEvent) -> dict[str, Json]:
-        """The run's ``trigger``."""
-        told = kept.event.told()
-        data = told.pop("data")
-        return {
-            "type": "event",
-            "id": self.declared.id,
-            "time": kept.accepted_at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
-            "body": data,
-            "event": told | {"depth": kept.event.depth},
-        }
-
-
-class Subscriptions:
-    """Which flows want which events."""
-
-    def __init__(self, store: Store) -> None:
-        self._triggers = Triggers(store, "event")
-        self._seen: tuple[Declared, ...] = ()
-        self._compiled: tuple[Subscription, ...] = ()
-
-    async def all(self) -> tuple[Subscription, ...]:
-        """Every subscription."""
-        declared = await self._triggers.all()
-        if declared is not self._seen:
-            self._seen, self._compiled = declared, tuple(Subscription(one) for one in declared)
-        return self._compiled
-
-    async def wanting(self, event: Mapping[str, Json]) -> list[Subscription]:
-        """Those whose patterns fit an event."""
-        return [one for one in await self.all() if one.wants(event)]
 
 
 class EventRouter:
@@ -160,11 +64,13 @@ class EventRouter:
         trigger = one.trigger(kept)
         told: dict[str, Json] = {"flow": one.declared.flow, "trigger": one.declared.id}
         try:
-            if not _applies(one, trigger, kept.event.told()):
+            if not applies(one, trigger, kept.event.told()):
                 return None
+            if one.declared.trigger.get("batch"):
+                return told | {"collector": await collect(self._client, one, kept)}
             run = await self._client.start(
                 one.declared.flow,
-                _inputs(one, trigger),
+                inputs_of(one, trigger),
                 version=one.declared.version,
                 trigger=trigger,
                 idempotency_key=_key(one, trigger) or f"event {one.declared.id} {kept.event.source} {kept.event.id}",
@@ -200,37 +106,7 @@ async def _until(arrived: asyncio.Event, seconds: float) -> None:
         return
 
 
-def _meter() -> Meter:
-    return Meter(lambda: datetime.now(UTC), lambda: str(uuid.uuid4()))
-
-
-def _applies(one: Subscription, trigger: dict[str, Json], event: dict[str, Json]) -> bool:
-    if one.condition is None:
-        return True
-    try:
-        return one.condition.evaluate_bool({"trigger": trigger, "event": event}, _meter())
-    except ExpressionError as error:
-        raise Refused(f"the `if` of trigger '{one.declared.id}': {error}") from error
-
-
-def _inputs(one: Subscription, trigger: dict[str, Json]) -> dict[str, Json]:
-    if one.inputs is None:
-        body = trigger["body"]
-        return body if isinstance(body, dict) else {}
-    inputs: dict[str, Json] = {}
-    for name, template in one.inputs.items():
-        try:
-            inputs[name] = template.render({"trigger": trigger}, _meter()).value
-        except ExpressionError as error:
-            raise InputsInvalid(one.declared.flow, [FieldProblem(name, str(error))]) from error
-    return inputs
-
-
 def _key(one: Subscription, trigger: dict[str, Json]) -> str | None:
-    if one.key is None:
-        return None
-    try:
-        value = one.key.render({"trigger": trigger}, _meter()).value
-    except ExpressionError as error:
-        raise Refused(f"the `idempotency_key` of trigger '{one.declared.id}': {error}") from error
+    """The author's idempotency key; None where there is none."""
+    value = rendered(one, one.declared.trigger.get("idempotency_key"), trigger, "idempotency_key")
     return None if value in (None, "") else str(value)

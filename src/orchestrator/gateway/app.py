@@ -14,10 +14,11 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from orchestrator.client import Client
 from orchestrator.client.transcript import forget_old
-from orchestrator.dispatch.events import EventRouter, Subscriptions
+from orchestrator.dispatch.events import EventRouter
 from orchestrator.dispatch.loops import Dispatcher
 from orchestrator.dispatch.queues import QueueConsumer
 from orchestrator.dispatch.schedules import ScheduleKeeper
+from orchestrator.dispatch.subscriptions import Subscriptions
 from orchestrator.errors import Unavailable
 from orchestrator.gateway import (
     callbacks,

@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 
 from orchestrator.client import Client
 from orchestrator.client.events import Sent, send_events
-from orchestrator.dispatch.events import Subscriptions
+from orchestrator.dispatch.subscriptions import Subscriptions
 from orchestrator.gateway.bodies import parse_json, read_raw
 from orchestrator.settings import Settings
 from orchestrator.spec.project import Project

@@ -62,6 +62,15 @@ EVENT = "orchestrator.event"
 ACQUIRE_PERMIT = "acquire-permit"
 """Local activity: sends ACQUIRE. Arguments: the desk's id, the message."""
 
+COLLECTOR = "orchestrator.collector"
+"""Workflow that gathers the events of one batch trigger and key; its id begins so too."""
+
+COLLECT = "collect"
+"""Signal to it: an event."""
+
+FLUSH = "flush-batch"
+"""Activity: starts the run for a batch. Arguments: flow, trigger id, events."""
+
 CLOSE_TASK = "close-task"
 """Activity: writes a human task's end into the store."""
 

@@ -18,6 +18,7 @@ STEP_TYPES = frozenset(
         "http", "api", "claude", "agent", "mcp", "file", "function", "sql", "human-task",
         "parallel", "block", "condition", "switch", "for-each", "while", "try", "saga", "set", "transform", "wait",
         "wait-for-event", "flow", "run-steps", "return", "fail", "respond", "emit", "state", "queue",
+        "email", "slack", "notification", "multi-channel",
     }
 )  # fmt: skip
 """Step types that run."""
@@ -25,7 +26,7 @@ STEP_TYPES = frozenset(
 _OF_ALL = frozenset({"type", "id", "enabled", "inputs", "idempotency_key"})
 TRIGGER_KEYS: dict[str, frozenset[str]] = {
     "webhook": _OF_ALL | {"path", "endpoint", "method", "respond", "max_body", "verify", "cors", "if"},
-    "event": _OF_ALL | {"event", "source", "if", "delay"},
+    "event": _OF_ALL | {"event", "source", "if", "delay", "batch"},
     "queue": _OF_ALL | {"queue", "if"},
     "schedule": (_OF_ALL - {"idempotency_key"}) | {"cron", "every", "timezone", "overlap", "catch_up", "jitter"},
     "api": _OF_ALL,

@@ -136,7 +136,7 @@ class ScheduleTrigger(Trigger):
 class Batch(Spec):
     """Several events to one run."""
 
-    size: int = Field(ge=1)
+    size: int = Field(ge=1, le=1000)
     max_wait: FixedDuration | None = None
     key: str | None = None
 

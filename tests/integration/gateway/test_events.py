@@ -165,3 +165,29 @@ async def test_a_flow_that_an_event_cannot_start_is_named_in_its_outcome(door: D
     await send(door, {"id": "odd", "type": "payment.odd", "source": "shop/1", "data": {"amount": "many"}})
     [told] = await outcome(door, "odd")
     assert (told["flow"], told["error"]["type"]) == ("on-payment", "refused")
+
+
+BATCHED = """
+id: bill
+triggers:
+  - {type: event, event: call.ended, batch: {size: 3, max_wait: 1s, key: "{{ trigger.body.customer }}"}}
+steps: [{id: sum, type: transform, config: {value: "{{ trigger.body | map('seconds') }}"}}]
+"""
+
+
+async def test_events_of_one_key_come_to_one_run_by_number_or_after_a_while(door: Door) -> None:
+    await door.publish(BATCHED)
+    calls = [
+        {"id": f"{customer}{number}", "type": "call.ended", "data": {"customer": customer, "seconds": number}}
+        for number in range(4)
+        for customer in ("a", "b")
+    ]
+    await send(door, *calls, *calls[:2])
+    for _ in range(400):
+        runs = await door.client.runs(flow="bill", status="completed")
+        if len(runs) == 4:
+            break
+        await asyncio.sleep(0.05)
+    results = [await door.client.run(run.id).result(20) for run in runs]
+    assert sorted(len(batch) for batch in results) == [1, 1, 3, 3]
+    assert sorted(seconds for batch in results for seconds in batch) == [0, 0, 1, 1, 2, 2, 3, 3]
