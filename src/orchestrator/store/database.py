@@ -9,6 +9,7 @@ from orchestrator.store.cache import Cache
 from orchestrator.store.connection import Database
 from orchestrator.store.deliveries import Deliveries
 from orchestrator.store.events import Events
+from orchestrator.store.files import Files
 from orchestrator.store.flows import Flows
 from orchestrator.store.keys import SigningKeys
 from orchestrator.store.listeners import Listeners
@@ -33,6 +34,7 @@ class Store:
         self.cache = Cache(database)
         self.transcripts = Transcripts(database)
         self.events = Events(database)
+        self.files = Files(database)
         self.listeners = Listeners(database)
         self.keys = SigningKeys(database)
         self.responses = Responses(database)

@@ -318,3 +318,20 @@ kept_changes = Table(
     Column("made_at", Instant, nullable=False),
     Index("kept_change_by_time", "made_at"),
 )
+
+watched_files = Table(
+    "watched_file",
+    metadata,
+    # SHA-256 of flow, trigger and what makes two files the same.
+    Column("id", String(64), primary_key=True),
+    Column("flow", String(100), nullable=False),
+    Column("trigger", String(100), nullable=False),
+    Column("path", Text, nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("sha256", String(64), nullable=False),
+    Column("version", String(200)),
+    Column("run_id", Text),
+    Column("problem", Text),
+    Column("seen_at", Instant, nullable=False),
+    Index("watched_file_by_flow", "flow", "seen_at"),
+)
