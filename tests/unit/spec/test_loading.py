@@ -284,7 +284,7 @@ def test_a_task_for_people_nobody_declared_or_too_few_of_them_is_said_at_publish
     assert [str(warning).removeprefix("flow.yaml:") for warning in load(text, contacts=contacts).warnings] == [
         "3:40: no contact `bord` is declared (did you mean `board`?)",
         "5:55: 4 people have to agree, and 3 are asked: the step will fail (ask for less, or add `members` to the contact)",
-        "6:123: no contact `boss` is declared (declare it under `contacts` in orchestrator.yaml)",
+        "6:126: no contact `boss` is declared (declare it under `contacts` in orchestrator.yaml)",
     ]
 
 
