@@ -50,6 +50,12 @@ class Where:
     seen: tuple[str, ...] = ()
     """Steps that are over before, and may be named."""
 
+    @property
+    def in_order(self) -> bool:
+        """Whether a step begins when the oracle says: a drain holds it back until what runs beside it has ended, so
+        that what it attempts is undone before that."""
+        return self.alone or self.races
+
     def inside(self, **changes: Any) -> Where:
         return replace(self, depth=self.depth - 1, top=False, **changes)
 
@@ -98,10 +104,10 @@ def _trouble(draw: Draw, left: Left, where: Where, *, calls: bool = False) -> St
     fails, terminal = draw(st.sampled_from(((1, False), (1, False), (WORST, False), (WORST, True))))
     step["config"]["params"] |= {"fails": fails, "terminal": terminal, "type": draw(st.sampled_from(TYPES))}
     step["retry"] = "none"
-    return _undone(draw, left, step)
+    return _undone(draw, left, where, step)
 
 
-def _undone(draw: Draw, left: Left, step: Step) -> Step:
+def _undone(draw: Draw, left: Left, where: Where, step: Step) -> Step:
     """Perhaps with a compensation, which perhaps looks at what it undoes."""
     if left.steps > 0 and draw(st.booleans()):
         left.steps -= 1
@@ -109,7 +115,9 @@ def _undone(draw: Draw, left: Left, step: Step) -> Step:
         if draw(st.booleans()):
             step["compensate"][0]["config"]["params"]["seen"] = _output_of(step["id"])
         if _one_in(draw, 4):
-            step["compensate_on"] = draw(st.sampled_from(("attempted", "completed")))
+            step["compensate_on"] = draw(
+                st.sampled_from(("attempted", "completed") if where.in_order else ("completed",))
+            )
     return step
 
 
@@ -160,7 +168,7 @@ def _wrapped(draw: Draw, left: Left, where: Where, step: Step) -> Step:
     """What may stand around any step."""
     if not where.in_loop:
         left.outside.append(step["id"])
-    _undone(draw, left, step)
+    _undone(draw, left, where, step)
     match draw(st.integers(0, 11)):
         case 10:
             step["on_error"] = "continue"
@@ -313,7 +321,7 @@ def _saga(draw: Draw, left: Left, where: Where, trouble: int = 6) -> Step:
     config: Step = {"steps": first + _steps(draw, left, _after(inner, first), trouble=trouble)}
     if _one_in(draw, 4):
         config["commit"] = True
-    if _one_in(draw, 3):
+    if where.in_order and _one_in(draw, 3):
         config["compensate_on"] = "attempted"
     made = _made(draw, left, where, "s", "saga", config)
     # What the run does next shows what the saga still owed.
