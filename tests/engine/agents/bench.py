@@ -15,7 +15,7 @@ from temporalio.client import Client, WorkflowHandle
 from tests.engine.agents.gate import Gate
 from tests.engine.agents.model import Model
 from tests.engine.agents.tool_server import over_http
-from tests.engine.harness import Workbench, failure_of, open_workbench, untroubled, whole_history
+from tests.engine.harness import Workbench, events, failure_of, open_workbench, untroubled, whole_history
 
 from orchestrator.testing import ClaudeStandIn, When
 
@@ -250,6 +250,15 @@ class AgentBench:
                 return sorted(found, key=lambda wait: str(wait["path"]))
             await asyncio.sleep(0.025)
         raise AssertionError(f"no {count} waits for '{part}': {state.get('waits')}")
+
+
+async def until(handle: WorkflowHandle[Any, Any], kind: str, count: int = 1) -> None:
+    """Until a run's history has so many events of a kind."""
+    for _ in range(1200):
+        if sum(event.HasField(kind) for event in await events(handle)) >= count:  # type: ignore[arg-type]
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError(f"no {count} events of the kind {kind}")
 
 
 async def history_bytes(handle: WorkflowHandle[Any, Any]) -> bytes:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import sqlite3
 from typing import Any
 
 import pytest
 from temporalio.client import WorkflowFailureError, WorkflowHandle, WorkflowUpdateFailedError
-from tests.engine.agents.bench import HOLDS, AgentBench, agent, flow, tools
+from tests.engine.agents.bench import HOLDS, AgentBench, agent, flow, tools, until
 from tests.engine.agents.model import calls
 
 Json = Any
@@ -194,6 +196,20 @@ async def test_cancelling_the_run_closes_what_it_asked_for(agents: AgentBench) -
         assert (await agents.bench.store.tasks.get(wait["task_id"])).status == "cancelled"
     assert agents.calls() == []
     assert agents.model.turns("think") == [0]
+
+
+async def test_a_task_that_is_written_after_the_cancellation_is_not_waited_for(agents: AgentBench) -> None:
+    before = {"id": "before", "type": "function", "config": {"handler": "hold", "args": ["before"]}}
+    handle = await agents.start(flow(before, {"id": "ask", "type": "human-task", "config": {"assignee": "x"}}))
+    await agents.until_called("start before")
+    with contextlib.closing(sqlite3.connect(agents.bench.settings.state / "store.db")) as other:
+        other.execute("begin immediate")
+        HOLDS["before"].set()
+        await until(handle, "activity_task_scheduled_event_attributes", 2)
+        await handle.cancel()
+        await until(handle, "activity_task_cancel_requested_event_attributes")
+    with pytest.raises(WorkflowFailureError):
+        await asyncio.wait_for(handle.result(), 30)
 
 
 async def test_a_paused_run_takes_the_decision_and_calls_the_tool_when_it_goes_on(agents: AgentBench) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from temporalio.client import WorkflowFailureError
-from tests.engine.agents.bench import HOLDS, AgentBench, agent, flow, tools
+from tests.engine.agents.bench import HOLDS, AgentBench, agent, flow, tools, until
 from tests.engine.agents.model import PRICE, calls
 from tests.engine.harness import failure_of
 
@@ -16,6 +16,8 @@ from orchestrator.testing import Reply
 Json = Any
 TOKENS = 110
 """Of one answer of the scripted model."""
+ASKED_TO_STOP = "activity_task_cancel_requested_event_attributes"
+"""An activity learns of that with its next heartbeat only, which is a while."""
 
 
 def endless() -> list[Reply]:
@@ -138,6 +140,34 @@ async def test_a_cancelled_run_stops_the_agent_where_it_is(agents: AgentBench, w
     running = {path for path, record in state["steps"].items() if record["status"] != "completed"}
     assert running == {"think", "think/turn[0]/model" if where == "model" else "think/turn[0]/call-0"}
     assert {state["steps"][path]["status"] for path in running} == {"cancelled"}
+
+
+async def test_an_answer_that_comes_after_the_cancellation_calls_no_tool(agents: AgentBench) -> None:
+    agents.model.plays("think", calls(("hold", {"name": "a"})), "done")
+    held = agents.gate.hold("think", 0, "middle")
+    handle = await agents.start(flow(agent(tools=tools("hold"))))
+    await asyncio.wait_for(held.arrived.wait(), 30)
+    await handle.cancel()
+    await until(handle, ASKED_TO_STOP)
+    held.go_on.set()
+    with pytest.raises(WorkflowFailureError):
+        await asyncio.wait_for(handle.result(), 30)
+    assert agents.calls() == []
+
+
+async def test_an_agent_that_lost_a_race_calls_no_tool_though_its_answer_came(agents: AgentBench) -> None:
+    agents.model.plays("fast", "first")
+    agents.model.plays("slow", calls(("hold", {"name": "slow"})), "second")
+    fast, slow = agents.gate.hold("fast", 0, "middle"), agents.gate.hold("slow", 0, "middle")
+    config = {"wait_for": "any", "branches": [agent("slow", tools=tools("hold")), agent("fast")]}
+    handle = await agents.start(flow({"id": "race", "type": "parallel", "config": config}))
+    for held in (fast, slow):
+        await asyncio.wait_for(held.arrived.wait(), 30)
+    fast.go_on.set()
+    await until(handle, ASKED_TO_STOP)
+    slow.go_on.set()
+    assert await agents.result(handle) == {"fast": {"text": "first"}}
+    assert agents.calls() == []
 
 
 async def test_a_timeout_of_the_run_stops_the_agent(agents: AgentBench) -> None:

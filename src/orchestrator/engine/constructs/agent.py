@@ -18,7 +18,7 @@ from orchestrator.engine.constructs.toolbox import Tool, Toolbox
 from orchestrator.engine.failures import StepFailed, error_record
 from orchestrator.engine.frame import Frame
 from orchestrator.engine.run import Walk
-from orchestrator.engine.together import CLEANED_UP_AFTER, run_all
+from orchestrator.engine.together import CLEANED_UP_AFTER, raise_if_cancelled, run_all
 from orchestrator.spec.call import AGENT_OPEN, AGENT_TURN
 from orchestrator.spec.definition import Json, Node
 
@@ -38,6 +38,7 @@ async def agent(walk: Walk, node: Node, frame: Frame, path: str) -> Outcome:
     if "opened" not in state:
         state["opened"] = await _open(walk, node, frame, path)
         state.update(turn=0, usage={})
+        raise_if_cancelled()
     limit = state["opened"]["limits"].get("time")
     if limit is not None and "until" not in state:
         state["until"] = walk.run.clock.after(limit)
@@ -147,6 +148,7 @@ class _Conversation:
         self._state.update(turn=turn + 1, answer=answer)
         self._spend(outcome.extra.get("usage"))
         self._fold(turn - 1)
+        raise_if_cancelled()
         return answer
 
     async def _model_call(self, turn: int, told: dict[str, Json]) -> Outcome:

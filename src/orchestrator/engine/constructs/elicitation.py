@@ -9,6 +9,7 @@ from orchestrator.engine.constructs.made import run_made
 from orchestrator.engine.failures import StepFailed, error_record
 from orchestrator.engine.frame import Frame
 from orchestrator.engine.run import Walk
+from orchestrator.engine.together import raise_if_cancelled
 from orchestrator.spec.acts.human_task import REJECT
 from orchestrator.spec.definition import Json, Node
 
@@ -32,6 +33,7 @@ async def call_answering(walk: Walk, node: Node, frame: Frame, call: Call) -> Ou
             if state["round"] > MOST_ROUNDS:
                 message = f"the server asked something {state['round']} times during one call"
                 raise StepFailed(error_record(node, call.path, "elicitation_limit", message))
+        raise_if_cancelled()
         state["answered"] = await _answer(walk, node, frame, call, state["asked"], state["round"])
         del state["asked"]
 

@@ -25,6 +25,7 @@ from orchestrator.engine.frame import Frame
 from orchestrator.engine.gate import shielded
 from orchestrator.engine.inbox import Receiver, new_future
 from orchestrator.engine.run import Walk
+from orchestrator.engine.together import raise_if_cancelled
 from orchestrator.engine.waits import Wait
 from orchestrator.spec.acts.human_task import DECIDED_ALREADY, REJECT, HumanTaskConfig
 from orchestrator.spec.call import CLOSE_TASK, NOTE_TASK
@@ -91,6 +92,7 @@ class _Task:
         try:
             if not self._state.get("opened"):
                 await self._open(due)
+                raise_if_cancelled()
             while True:
                 until, holder = self._due(), self._holder()
                 # A pause of the clock moves the text of a deadline that stays what it was.
@@ -119,6 +121,7 @@ class _Task:
         """Tell the store what has happened, else wait for the next thing to happen."""
         if self._state.get("notes"):
             await self._write_notes()
+            raise_if_cancelled()
             return
         # Nothing has been awaited since the loop looked: what comes from now on wakes this one.
         self._wake = new_future()
