@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from orchestrator.client import Client
 from orchestrator.client.transcript import forget_old
 from orchestrator.dispatch.events import EventRouter
+from orchestrator.dispatch.files import FolderWatcher
 from orchestrator.dispatch.loops import Dispatcher
 from orchestrator.dispatch.queues import QueueConsumer
 from orchestrator.dispatch.schedules import ScheduleKeeper
@@ -24,6 +25,7 @@ from orchestrator.gateway import (
     callbacks,
     docs,
     events,
+    files,
     flows,
     health,
     hooks,
@@ -63,7 +65,12 @@ def create_app(client: Client, store: Store, project: Project | Callable[[], Pro
 
     subscriptions = Subscriptions(store)
     dispatcher = Dispatcher(
-        [EventRouter(client, subscriptions), QueueConsumer(client, current_project), ScheduleKeeper(client)]
+        [
+            EventRouter(client, subscriptions),
+            QueueConsumer(client, current_project),
+            ScheduleKeeper(client),
+            FolderWatcher(client),
+        ]
     )
 
     @asynccontextmanager
@@ -97,6 +104,7 @@ def create_app(client: Client, store: Store, project: Project | Callable[[], Pro
     app.include_router(events.router(client, current_project, settings, subscriptions))
     app.include_router(queues.router(client, current_project))
     app.include_router(schedules.router(client))
+    app.include_router(files.router(client))
     # A route like the others: whatever middleware guards the API guards it too.
     app.router.routes += [Route(path, mcp_door, include_in_schema=False) for path in ("/mcp", "/mcp/")]
     if settings.codec_origins:
@@ -130,6 +138,7 @@ async def _purge(client: Client, store: Store, settings: Settings) -> None:
             await store.deliveries.purge(settings.idempotency_window)
             await store.cache.purge()
             await store.events.purge(settings.idempotency_window)
+            await store.files.purge()
             await store.queues.purge(settings.idempotency_window)
             await store.state.purge(settings.idempotency_window)
             await store.responses.purge(settings.idempotency_window)

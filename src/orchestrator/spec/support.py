@@ -29,6 +29,7 @@ TRIGGER_KEYS: dict[str, frozenset[str]] = {
     "event": _OF_ALL | {"event", "source", "if", "delay", "batch"},
     "queue": _OF_ALL | {"queue", "if"},
     "schedule": (_OF_ALL - {"idempotency_key"}) | {"cron", "every", "timezone", "overlap", "catch_up", "jitter"},
+    "file": _OF_ALL | {"path", "pattern", "settle", "after", "if"},
     "api": _OF_ALL,
 }
 """Keys of triggers that have an effect, by the types that work."""

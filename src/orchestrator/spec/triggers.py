@@ -38,6 +38,23 @@ def _zone(value: str) -> str:
     return value
 
 
+def _folder(value: str) -> str:
+    if "{{" in value:
+        raise ValueError("takes no templates: the folder is fixed when the flow is published")
+    if not value.strip() or "\0" in value:
+        raise ValueError(f"{value!r} is no folder; write for example data/incoming")
+    return value
+
+
+def _pattern(value: str) -> str:
+    parts = value.split("/")
+    if "{{" in value or not all(parts) or ".." in parts or "\0" in value:
+        raise ValueError(f"{value!r} is no pattern; write for example *.csv, or **/*.csv for folders below too")
+    if any("**" in part and part != "**" for part in parts) or parts[-1] == "**":
+        raise ValueError(f"{value!r} is no pattern: ** stands alone between slashes, as in **/*.csv")
+    return value
+
+
 def _webhook_path(value: str) -> str:
     if not value.startswith("/"):
         raise ValueError(f"{value!r} must start with /")
@@ -158,15 +175,21 @@ class EventTrigger(Trigger):
         return self
 
 
+class MoveAway(Spec):
+    """Where files go whose run has completed."""
+
+    move: Annotated[str, AfterValidator(_folder)]
+
+
 @_trigger("file")
 class FileTrigger(Trigger):
     """Files that appear in a folder."""
 
     type: Literal["file"]
-    path: str
-    pattern: str = "*"
+    path: Annotated[str, AfterValidator(_folder)]
+    pattern: Annotated[str, AfterValidator(_pattern)] = "*"
     settle: FixedDuration = 2.0
-    after: Literal["keep", "delete"] | dict[Literal["move"], str] = "keep"
+    after: Literal["keep", "delete"] | MoveAway = "keep"
 
 
 @_trigger("api")

@@ -31,7 +31,6 @@ def test_steps_that_cannot_run_yet_load_and_are_listed(load: Any, step: str, wha
     [
         ("triggers: [{type: schedule, every: 1h, if: trigger.body.a}]", "`if` of a trigger"),
         ("triggers: [{type: event, source: a.b, batch: {size: 3}}]", "`batch` of a trigger"),
-        ("triggers: [{type: file, path: in}]", "the `file` trigger"),
     ],
 )
 def test_parts_of_the_flow_that_cannot_run_yet_are_listed(load: Any, top: str, what: str) -> None:
