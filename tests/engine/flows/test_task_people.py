@@ -294,3 +294,64 @@ async def test_without_the_new_keys_a_task_costs_two_activities(workbench: Workb
     await vote(handle, "kim")
     await handle.result()
     assert await scheduled(handle) == ["review", "review#close"]
+
+
+async def test_a_pause_that_stops_the_clock_moves_deadlines_and_reminders(workbench: Workbench) -> None:
+    flow = """
+    id: paused-task
+    steps:
+      - id: review
+        type: human-task
+        config: {assignee: kim, remind: 1s, deadline: 2500ms, on_deadline: {escalate: [{assignee: lead}]}}
+    output: "{{ steps.review.output }}"
+    """
+    handle = await workbench.start(flow)
+    await workbench.waiting(handle, "review")
+    await handle.signal("orchestrator.pause", {"stop_clock": True})
+    await asyncio.sleep(1.5)
+    assert await history(workbench, handle) == [("opened", None)]
+    await handle.signal("orchestrator.resume", {})
+    for _ in range(100):
+        if ("escalated", None) in await history(workbench, handle):
+            break
+        await asyncio.sleep(0.05)
+    entries = await workbench.store.audit.of("task", f"{handle.id}:review")
+    assert [entry.action for entry in entries] == ["opened", "reminded", "reminded", "escalated"]
+    assert (entries[3].at - entries[0].at).total_seconds() > 3.5
+    await vote(handle, "lead")
+    await handle.result()
+
+
+async def test_no_message_sticks_a_task_however_odd_it_is(workbench: Workbench) -> None:
+    handle = await waiting(workbench, "2", ", not_by: [ada, null]")
+    odd: list[Any] = [
+        {"action": "comment"},
+        {"action": "comment", "comment": 3},
+        {"action": "comment", "comment": "x\x00"},
+        {"action": "delegate", "by": 3, "to": "lee"},
+        {"action": "delegate", "by": "kim", "to": ["lee"]},
+        {"action": "delegate", "by": " ", "to": "choi"},
+        {"action": "delegate", "by": "kim", "to": "ADA"},
+        {"action": "delegate", "by": "kim", "to": "lee"},
+        {"action": None},
+        {"action": {"a": 1}},
+        {"decision": ["approve"], "by": "kim"},
+        {"decision": "approve", "by": {"a": 1}},
+        {"decision": "approve", "by": "  "},
+        {"decision": "approve", "by": "Ada"},
+        {"decision": None, "action": "comment", "comment": "x"},
+    ]
+    for message in odd:
+        await handle.signal("review", message)
+    state: dict[str, Any] = await handle.query("state")
+    assert len(state["warnings"]) == len(odd), state["warnings"]
+    for person in ("kim", "lee"):
+        await vote(handle, person)
+    await handle.result()
+    assert await history(workbench, handle) == [
+        ("opened", None),
+        ("voted", "kim"),
+        ("voted", "lee"),
+        ("decided", "lee"),
+    ]
+    await untroubled(handle)

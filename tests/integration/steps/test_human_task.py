@@ -99,6 +99,31 @@ async def test_a_worker_without_a_store_says_so(make_context: MakeContext) -> No
         await step.run(HumanTaskConfig(assignee="a"), make_context())
 
 
+async def test_what_happens_to_a_task_is_written_once_however_often_it_is_told(desk: Desk) -> None:
+    await desk.open()
+    notes = [
+        {"number": 1, "action": "delegated", "at": "2026-11-20T10:00:00Z", "by": "kim", "to": ["lee"]},
+        {"number": 2, "action": "commented", "at": "2026-11-20T10:00:01Z", "by": "lee", "comment": "mine"},
+    ]
+    told = {"path": "check/review", "notes": notes, "now": {"assignee": "lee", "group": None, "votes": []}}
+    for _ in range(2):
+        assert await step.note_task(told, desk.context) == {"noted": 2}
+    assert (await desk.store.tasks.get(TASK_ID)).assignee == "lee"
+    more = [{"number": 3, "action": "voted", "at": DUE, "by": "lee", "decision": "approve"}]
+    end = {"status": "decided", "by": "lee", "decision": "approve", "notes": more, "now": {"assignee": "lee"}}
+    for _ in range(2):
+        await desk.close(**end)
+    history = await desk.store.audit.of("task", TASK_ID)
+    assert [(entry.action, entry.by, entry.details) for entry in history] == [
+        ("opened", None, {"assignee": "content-team"}),
+        ("delegated", "kim", {"to": ["lee"]}),
+        ("commented", "lee", {"comment": "mine"}),
+        ("voted", "lee", {"decision": "approve"}),
+        ("decided", "lee", {"decision": "approve"}),
+    ]
+    assert await step.note_task({"path": "elsewhere", "notes": notes, "now": {}}, desk.context) is None
+
+
 @pytest.mark.parametrize(
     ("config", "says"),
     [
