@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfoNotFoundError
 
 from google.protobuf.timestamp_pb2 import Timestamp
 from temporalio.api.workflowservice.v1 import ListScheduleMatchingTimesRequest
@@ -271,7 +272,7 @@ class Schedules:
                 memo={MEMO: {"flow": one.flow, "trigger": "schedule"}},
                 typed_search_attributes=shown if self._client.search_attributes else TypedSearchAttributes.empty,
             ),
-            spec=spec_of(trigger, datetime.now(UTC)),
+            spec=_spec(one),
             policy=SchedulePolicy(
                 overlap=OVERLAPS[trigger.get("overlap", "skip")],
                 catchup_window=timedelta(seconds=trigger["catch_up"]) if trigger.get("catch_up") else CATCH_UP,
@@ -355,6 +356,14 @@ def _errors(client: Client, one: DeclaredTrigger) -> Iterator[None]:
                 raise
             name = schedule_id(one.flow, one.id)
             raise NotFound(f"Temporal has no schedule '{name}' yet: a running gateway makes it") from error
+
+
+def _spec(one: DeclaredTrigger) -> ScheduleSpec:
+    """Raises Refused for a clock that this release or this machine cannot read, such as one published by another."""
+    try:
+        return spec_of(one.trigger, datetime.now(UTC))
+    except (ValueError, ZoneInfoNotFoundError) as error:
+        raise Refused(f"the schedule '{one.id}' of flow '{one.flow}' cannot be read here: {error}") from error
 
 
 def _state(current: ScheduleState, enabled: bool) -> ScheduleState:

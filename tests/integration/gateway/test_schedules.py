@@ -16,7 +16,8 @@ from temporalio.service import RPCError
 from tests.integration.gateway.conftest import Door, open_door
 
 from orchestrator.client import RunFailed
-from orchestrator.client.schedules import Schedules
+from orchestrator.client.clock import spec_of
+from orchestrator.client.schedules import OVERLAPS, Schedules
 from orchestrator.dispatch.schedules import ScheduleKeeper
 
 REPORT = """
@@ -233,6 +234,41 @@ async def test_what_somebody_changed_or_deleted_in_temporal_is_repaired_and_othe
     finally:
         for name in others:
             await temporal.get_schedule_handle(name).delete()
+
+
+async def test_overlap_catch_up_and_jitter_reach_temporal_and_the_next_version_changes_them(
+    door: Door, flow: str
+) -> None:
+    schedules = Schedules(door.client)
+    handle = door.client.temporal.get_schedule_handle(f"orchestrator:{flow}:nightly")
+    expected = [("skip", "", 86400, None)]
+    expected += [(name, ", catch_up: 1h, jitter: 90s", 3600, 90) for name in OVERLAPS]
+    for version, (overlap, more, catch_up, jitter) in enumerate(expected):
+        await door.publish(
+            f"id: {flow}\nversion: {version}\nsteps: [{{type: transform, config: {{value: 1}}}}]\n"
+            f"triggers: [{{type: schedule, id: nightly, every: 1h, overlap: {overlap}{more}}}]\n"
+        )
+        await schedules.keep()
+        found = (await handle.describe()).schedule
+        assert found.policy.overlap == OVERLAPS[overlap]
+        assert found.policy.catchup_window == timedelta(seconds=catch_up)
+        assert found.spec.jitter == (timedelta(seconds=jitter) if jitter else None)
+
+
+async def test_a_clock_that_cannot_be_read_is_told_and_stops_no_other_schedule(
+    door: Door, flow: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def of_another_release(trigger: Any, now: datetime) -> ScheduleSpec:
+        if trigger["cron"] == "0 8 * * *":
+            raise ValueError("'0 8 * * *' is of another release")
+        return spec_of(trigger, now)
+
+    monkeypatch.setattr("orchestrator.client.schedules.spec_of", of_another_release)
+    await door.publish(report(f"{flow}-bad", cron="0 8 * * *"))
+    await door.publish(report(flow))
+    await until(door, flow, lambda one: one["status"] == "on")
+    [problem] = (await Schedules(door.client).keep()).problems
+    assert "cannot be read here: '0 8 * * *' is of another release" in problem
 
 
 async def test_a_schedule_of_a_flow_that_is_gone_goes_also_when_nobody_remembers_it(door: Door, flow: str) -> None:
