@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from orchestrator.cli.console import InputUnusable, run, show, show_json, show_table
-from orchestrator.client.queues import QueueInfo, queue_infos, send_message
+from orchestrator.client.queues import QueueDesk, QueueInfo
 from orchestrator.settings import Settings
 from orchestrator.spec.base import parse_duration
 from orchestrator.spec.project import load_project
@@ -107,36 +107,38 @@ def purge(
 
 
 async def _list(settings: Settings) -> Sequence[QueueInfo]:
-    async with _store(settings) as store:
-        return await queue_infos(store, load_project(settings.project_dir).queues)
+    async with _desk(settings) as desk:
+        return await desk.infos()
 
 
 async def _peek(settings: Settings, queue: str, status: Status, limit: int) -> Sequence[Message]:
-    async with _store(settings) as store:
-        return await store.queues.list(queue, status, limit)
+    async with _desk(settings) as desk:
+        return await desk.broker(queue).list(queue, status, limit)
 
 
 async def _send(settings: Settings, queue: str, body: Json, id_: str | None, key: str | None, delay: float) -> Sent:
-    async with _store(settings) as store:
-        return await send_message(store, queue, body, id=id_, key=key, delay=delay)
+    async with _desk(settings) as desk:
+        return await desk.send(queue, body, id=id_, key=key, delay=delay)
 
 
 async def _redrive(settings: Settings, queue: str, message: str | None) -> int:
-    async with _store(settings) as store:
-        return await store.queues.redrive(queue, message)
+    async with _desk(settings) as desk:
+        return await desk.broker(queue).redrive(queue, message)
 
 
 async def _purge(settings: Settings, queue: str, status: Status) -> int:
-    async with _store(settings) as store:
-        return await store.queues.discard(queue, status)
+    async with _desk(settings) as desk:
+        return await desk.broker(queue).discard(queue, status)
 
 
 @contextlib.asynccontextmanager
-async def _store(settings: Settings) -> AsyncIterator[Store]:
-    """The store alone: no verb here needs Temporal."""
+async def _desk(settings: Settings) -> AsyncIterator[QueueDesk]:
+    """Over the store alone: no verb here needs Temporal."""
+    project = load_project(settings.project_dir)
     store = await Store.open(settings.store)
     try:
-        yield store
+        async with contextlib.aclosing(QueueDesk(store, lambda: project, settings)) as desk:
+            yield desk
     finally:
         await store.aclose()
 

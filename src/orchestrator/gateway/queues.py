@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict
 from datetime import datetime
 from typing import Annotated, Any, Literal
@@ -10,10 +9,8 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Header, Query
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from orchestrator.client import Client
-from orchestrator.client.queues import queue_infos, send_message
+from orchestrator.client.queues import QueueDesk
 from orchestrator.spec.base import parse_duration
-from orchestrator.spec.project import Project
 from orchestrator.store.queues import Message
 
 
@@ -85,15 +82,13 @@ class Redriven(BaseModel):
     redriven: int
 
 
-def router(client: Client, project: Callable[[], Project]) -> APIRouter:
+def router(desk: QueueDesk) -> APIRouter:
     """The routes."""
     api = APIRouter(prefix="/v1/queues", tags=["queues"])
-    store = client.store
 
     @api.get("", operation_id="listQueues", summary="Every queue: what waits, what was given up, who consumes it")
     async def listed() -> QueueList:
-        found = await queue_infos(store, project().queues)
-        return QueueList(queues=[QueueShown(**asdict(one)) for one in found])
+        return QueueList(queues=[QueueShown(**asdict(one)) for one in await desk.infos()])
 
     @api.post("/{queue}/messages", status_code=202, operation_id="sendMessage", summary="Send a message")
     async def send(
@@ -103,9 +98,7 @@ def router(client: Client, project: Callable[[], Project]) -> APIRouter:
     ) -> MessageAccepted:
         """Accepted means kept: the message starts one run of the flow that consumes the queue, now or when there is
         one."""
-        sent = await send_message(
-            store, queue, body.message, id=idempotency_key or None, key=body.key, delay=body.delay
-        )
+        sent = await desk.send(queue, body.message, id=idempotency_key or None, key=body.key, delay=body.delay)
         return MessageAccepted(id=sent.id, new=sent.new)
 
     @api.get("/{queue}/messages", operation_id="listMessages", summary="Look at messages; nothing is taken out")
@@ -114,15 +107,16 @@ def router(client: Client, project: Callable[[], Project]) -> APIRouter:
         status: Literal["waiting", "done", "dead"] = "waiting",
         limit: Annotated[int, Query(ge=1, le=500)] = 50,
     ) -> MessageList:
-        return MessageList(messages=[_shown(one) for one in await store.queues.list(queue, status, limit)])
+        return MessageList(messages=[_shown(one) for one in await desk.broker(queue).list(queue, status, limit)])
 
     @api.post("/{queue}/redrive", operation_id="redriveMessages", summary="Give dead letters another chance")
     async def redrive(queue: str, body: Redrive | None = None) -> Redriven:
-        return Redriven(redriven=await store.queues.redrive(queue, body.id if body else None))
+        return Redriven(redriven=await desk.broker(queue).redrive(queue, body.id if body else None))
 
     return api
 
 
 def _shown(message: Message) -> MessageShown:
     told = asdict(message)
+    del told["place"]
     return MessageShown(message=told.pop("body"), **told)

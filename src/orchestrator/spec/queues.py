@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, ValidationError
 
-from orchestrator.expressions import fill_catalogue_entry
+from orchestrator.errors import SettingsInvalid
+from orchestrator.expressions import ExpressionError, fill_catalogue_entry
 from orchestrator.spec.base import Spec
 from orchestrator.spec.findings import Findings, check_model
-from orchestrator.spec.later import Later
 from orchestrator.spec.step import PositiveDuration
 
 Json = Any
@@ -29,11 +29,18 @@ def check_queue_name(value: str) -> str:
 QueueName = Annotated[str, AfterValidator(check_queue_name)]
 
 
+def _redis(value: str) -> str:
+    if not value.startswith(("redis://", "rediss://", "unix://")) and "{{" not in value:
+        raise ValueError("the `url` of a queue is redis://host:port/0, rediss://… or unix://…")
+    return value
+
+
 class QueueEntry(Spec):
     """One entry under ``queues``."""
 
     description: str | None = None
-    url: Later = None
+    url: Annotated[str, AfterValidator(_redis)] | None = None
+    """A Redis server; without it the queue is in the store."""
     concurrency: int = Field(10, ge=1, le=200)
     """Runs that one gateway starts at a time."""
     lease: PositiveDuration = 60.0
@@ -56,5 +63,13 @@ def check_queues(entries: Json, findings: Findings) -> None:
 
 
 def queue_entry(queues: Mapping[str, Json], name: str, secret: Callable[[str], str]) -> QueueEntry:
-    """The entry of a queue, its secrets filled in; the defaults where none is declared. Raises what ``secret`` does."""
-    return QueueEntry.model_validate(fill_catalogue_entry(queues.get(name) or {}, secret))
+    """The entry of a queue, its secrets filled in; the defaults where none is declared. Raises SettingsInvalid, and
+    what ``secret`` does."""
+    try:
+        return QueueEntry.model_validate(fill_catalogue_entry(queues.get(name) or {}, secret))
+    except ExpressionError as error:
+        raise SettingsInvalid(f"queues.{name} in orchestrator.yaml: {error}") from error
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        where = ".".join(str(part) for part in ("queues", name, *first["loc"]))
+        raise SettingsInvalid(f"{where} in orchestrator.yaml: {first['msg']}") from error

@@ -19,6 +19,7 @@ from orchestrator.spec.control import CONTROLS, ControlConfig
 from orchestrator.spec.declared import JSON_TYPES
 from orchestrator.spec.flow import Flow
 from orchestrator.spec.project import Project
+from orchestrator.spec.queues import QueueEntry
 from orchestrator.spec.reading import ConfigModel, step_types
 from orchestrator.spec.step import RetryPolicy, Step
 from orchestrator.spec.triggers import TRIGGERS
@@ -70,11 +71,12 @@ def flow_schema() -> Schema:
 
 def project_schema() -> Schema:
     """The schema of ``orchestrator.yaml`` (Draft 2020-12)."""
-    refs, defs = _definitions([Project, DeclaredAgent, McpServer])
+    refs, defs = _definitions([Project, DeclaredAgent, McpServer, QueueEntry])
     schema = defs.pop(_name(refs[Project]))
     schema["properties"].pop("root")
     schema["properties"]["agents"]["additionalProperties"] = refs[DeclaredAgent]
     schema["properties"]["mcp"]["additionalProperties"] = _server(refs, defs)
+    schema["properties"]["queues"]["additionalProperties"] = {"anyOf": [refs[QueueEntry], {"type": "null"}]}
     for section in schema["properties"].values():
         section.pop("title", None)
     return {"$schema": DIALECT, **schema, "title": "Orchestrator project", "$defs": dict(sorted(defs.items()))}

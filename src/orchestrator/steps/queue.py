@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from orchestrator.errors import StepError, TerminalError, Unavailable
+from orchestrator.errors import Refused, SettingsInvalid, StepError, TerminalError, Unavailable
 from orchestrator.spec.acts.queue import QueueConfig
+from orchestrator.spec.queues import queue_entry
 from orchestrator.steps.context import STORE, StepContext
+from orchestrator.store.brokers import Broker, Brokers
 from orchestrator.store.database import Store
 from orchestrator.store.queues import LARGEST_MESSAGE
 
@@ -15,13 +17,14 @@ Json = Any
 
 TYPE = "queue"
 CONFIG = QueueConfig
+_BROKERS = "queue brokers"
 
 
 async def run(config: QueueConfig, context: StepContext) -> Json:
     """``{"id"}`` of the message; attempts of one step send the same.
 
-    Raises TerminalError ``message_too_large``, ``secret_in_message``, ``store_missing``; StepError
-    ``store_unavailable``.
+    Raises TerminalError ``message_too_large``, ``secret_in_message``, ``invalid_config``,
+    ``store_missing``; StepError ``queue_unavailable``.
     """
     store: Store | None = context.resources.lent(STORE)
     if store is None:
@@ -41,7 +44,8 @@ async def run(config: QueueConfig, context: StepContext) -> Json:
             "file and send its path",
         )
     try:
-        sent = await store.queues.send(
+        broker = await _broker(config.queue, store, context)
+        sent = await broker.send(
             config.queue,
             config.message,
             once=f"step {context.idempotency_key}",
@@ -49,5 +53,15 @@ async def run(config: QueueConfig, context: StepContext) -> Json:
             delay=config.delay or 0.0,
         )
     except Unavailable as error:
-        raise StepError("store_unavailable", str(error)) from error
+        raise StepError("queue_unavailable", str(error)) from error
+    except (Refused, SettingsInvalid) as error:
+        raise TerminalError("invalid_config", str(error)) from error
     return {"id": sent.id}
+
+
+async def _broker(queue: str, store: Store, context: StepContext) -> Broker:
+    async def opened() -> Brokers:
+        return Brokers(store.queues)
+
+    brokers = await context.resources.shared(_BROKERS, opened)
+    return brokers.of(queue_entry(context.project.queues, queue, context.secrets.get))

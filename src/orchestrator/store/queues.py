@@ -45,7 +45,9 @@ class Message:
     problem: str | None = None
     """Why no run was started the last time."""
     outcome: Mapping[str, Json] | None = None
-    """What became of it: ``{"flow", "run_id"}``, or ``{"flow", "skipped": true}``."""
+    """What became of it: ``{"flow", "run_id"}``, or ``{"skipped": true}``."""
+    place: str | None = None
+    """Where a broker other than the store has it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,6 +221,10 @@ class Queues:
             )
             for queue, many in found.items()
         ]
+
+    async def count(self, queue: str) -> Counts:
+        """What one queue holds. Raises Unavailable."""
+        return next((one for one in await self.counts() if one.queue == queue), Counts(queue, 0, 0, None))
 
     async def list(self, queue: str, status: Status = "waiting", most: int = 100) -> list[Message]:
         """Messages of a queue in the order of their turn; nothing is taken. Raises Unavailable."""

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
 import pytest
 import temporalio.client
 from tests.integration.gateway.conftest import Door, open_door
+from tests.integration.redis_server import redis_server
 
-from orchestrator.client.queues import send_message
+from orchestrator.client.queues import QueueDesk
+from orchestrator.client.starting import keyed_run_id
 from orchestrator.dispatch import queues as dispatching
 from orchestrator.dispatch.queues import QueueConsumer
-from orchestrator.store.queues import Message
+from orchestrator.store.queues import Message, Sent
 
 WORK = """
 id: work
@@ -48,6 +51,15 @@ async def door(temporal: temporalio.client.Client, tmp_path: Path) -> Any:
         yield opened
 
 
+def desk_of(door: Door) -> QueueDesk:
+    return QueueDesk(door.store, lambda: door.project, door.settings)
+
+
+async def send(door: Door, queue: str, body: Any, **more: Any) -> Sent:
+    async with aclosing(desk_of(door)) as desk:
+        return await desk.send(queue, body, **more)
+
+
 async def settled(door: Door, message_id: str, *, status: str = "done") -> Message:
     """The message, once it is."""
     for _ in range(400):
@@ -70,7 +82,7 @@ async def test_what_a_step_sends_starts_one_run_of_the_flow_that_consumes_the_qu
 
 
 async def test_messages_wait_for_a_flow_that_consumes_them(door: Door) -> None:
-    sent = await send_message(door.store, "jobs", {"n": 1})
+    sent = await send(door, "jobs", {"n": 1})
     await asyncio.sleep(0.3)
     assert (await door.store.queues.get(sent.id)).deliveries == 0
     await door.publish(WORK)
@@ -79,17 +91,17 @@ async def test_messages_wait_for_a_flow_that_consumes_them(door: Door) -> None:
 
 async def test_the_first_flow_whose_condition_wants_a_message_gets_it(door: Door) -> None:
     await door.publish(URGENT)
-    plain = await send_message(door.store, "jobs", {"n": 1, "urgent": False})
+    plain = await send(door, "jobs", {"n": 1, "urgent": False})
     assert (await settled(door, plain.id)).outcome == {"skipped": True}
     await door.publish(WORK)
-    urgent, other = [await send_message(door.store, "jobs", body) for body in ({"urgent": True}, {"n": 2})]
+    urgent, other = [await send(door, "jobs", body) for body in ({"urgent": True}, {"n": 2})]
     flows = [(await settled(door, sent.id)).outcome for sent in (urgent, other)]
     assert [told and told["flow"] for told in flows] == ["a-urgent", "work"]
 
 
 async def test_a_message_no_run_can_be_started_for_becomes_a_dead_letter_and_can_be_tried_again(door: Door) -> None:
     await door.publish(WORK)
-    sent, good = await send_message(door.store, "jobs", {"n": "many"}), await send_message(door.store, "jobs", {"n": 1})
+    sent, good = await send(door, "jobs", {"n": "many"}), await send(door, "jobs", {"n": 1})
     dead = await settled(door, sent.id, status="dead")
     assert dead.refusals == 2
     assert dead.problem is not None
@@ -116,7 +128,7 @@ async def test_a_message_whose_acknowledgement_was_lost_is_not_started_again_als
             await done(message, outcome)
 
     monkeypatch.setattr(door.store.queues, "done", lose_the_first)
-    sent = await send_message(door.store, "jobs", {})
+    sent = await send(door, "jobs", {})
     message = await settled(door, sent.id)
     assert message.deliveries == 2
     assert message.outcome == {"flow": "broken", "run_id": lost[0]}
@@ -144,7 +156,7 @@ async def test_several_gateways_share_a_queue_and_every_message_starts_one_run(
 ) -> None:
     monkeypatch.setattr(dispatching, "AT_ONCE", 4)
     await door.publish(WORK)
-    others = [QueueConsumer(door.client, lambda: door.project) for _ in range(3)]
+    others = [QueueConsumer(door.client, desk_of(door)) for _ in range(3)]
 
     async def keep_turning(consumer: QueueConsumer) -> None:
         while True:
@@ -152,7 +164,7 @@ async def test_several_gateways_share_a_queue_and_every_message_starts_one_run(
 
     turning = [asyncio.create_task(keep_turning(other)) for other in others]
     try:
-        sent = [await send_message(door.store, "jobs", {"n": n}, id=f"m{n % 20}") for n in range(30)]
+        sent = [await send(door, "jobs", {"n": n}, id=f"m{n % 20}") for n in range(30)]
         assert len({one.id for one in sent}) == 20
         done = [await settled(door, one.id) for one in sent]
     finally:
@@ -210,7 +222,7 @@ async def test_what_is_no_message_is_refused_as_a_problem(door: Door, queue: str
 
 async def test_dead_letters_are_tried_again_over_http(door: Door) -> None:
     await door.publish(WORK)
-    sent = await send_message(door.store, "jobs", "no number")
+    sent = await send(door, "jobs", "no number")
     await settled(door, sent.id, status="dead")
     answer = await door.http.post("/v1/queues/jobs/redrive", json={"id": sent.id})
     assert answer.json() == {"redriven": 1}
@@ -230,3 +242,36 @@ output: {count: "{{ steps.count.output.value }}", before: "{{ steps.before.outpu
     first = await door.client.start("counting")
     assert await first.result(20) == {"count": 1, "before": None}
     assert await (await door.client.start("counting")).result(20) == {"count": 2, "before": first.id}
+
+
+async def test_a_queue_in_redis_works_as_one_of_the_store_and_one_that_is_away_stops_no_other(
+    temporal: temporalio.client.Client, tmp_path: Path
+) -> None:
+    with redis_server() as port:
+        (tmp_path / "orchestrator.yaml").write_text(
+            "queues:\n"
+            f"  jobs: {{url: 'redis://:{{{{ secrets.REDIS }}}}@127.0.0.1:{port}/0', max_refusals: 1}}\n"
+            "  away: {url: 'redis://127.0.0.1:1/0'}\n"
+            "  wrong: {concurrency: '{{ secrets.REDIS }}'}\n"
+        )
+        async with open_door(temporal, tmp_path, secrets={"REDIS": "s3cr3t"}) as door:
+            await door.publish(WORK)
+            await door.publish(SEND)
+            for queue in ("away", "wrong"):
+                await door.publish(WORK.replace("id: work", f"id: {queue}").replace("queue: jobs", f"queue: {queue}"))
+            await door.store.queues.send("wrong", {"n": 1}, once="1")
+            message = await (await door.client.start("send", {"n": 4})).result(20)
+            bad = await send(door, "jobs", {"n": "many"})
+            async with aclosing(desk_of(door)) as desk:
+                for _ in range(400):
+                    if (await desk.broker("jobs").count("jobs")).waiting == 0:
+                        break
+                    await asyncio.sleep(0.025)
+                [dead] = await desk.broker("jobs").list("jobs", "dead")
+            assert (dead.id, dead.body) == (bad.id, {"n": "many"})
+            run_id = keyed_run_id("work", f"queue jobs {message}")
+            assert await door.client.run(run_id).result(20) == {"n": 4, "id": message, "queue": "jobs"}
+            answer = await door.http.post("/v1/queues/jobs/messages", json={"message": 1, "key": "k"})
+            assert answer.status_code == 422
+            answer = await door.http.post("/v1/queues/away/messages", json={"message": 1})
+            assert answer.status_code == 503

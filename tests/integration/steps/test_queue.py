@@ -78,7 +78,7 @@ async def test_a_store_that_cannot_be_reached_is_asked_again(
     monkeypatch.setattr(store.queues, "send", gone)
     with pytest.raises(StepError, match="away") as caught:
         await send(make_context, {"message": 1})
-    assert (caught.value.type, caught.value.retryable) == ("store_unavailable", True)
+    assert (caught.value.type, caught.value.retryable) == ("queue_unavailable", True)
 
 
 @pytest.mark.parametrize(
