@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
 from fastapi import FastAPI
@@ -13,6 +13,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from orchestrator.client import Client
+from orchestrator.client.queues import QueueDesk
 from orchestrator.client.transcript import forget_old
 from orchestrator.dispatch.events import EventRouter
 from orchestrator.dispatch.files import FolderWatcher
@@ -64,19 +65,15 @@ def create_app(client: Client, store: Store, project: Project | Callable[[], Pro
     mcp_door = Door(create_server(client, store, current_project, settings), settings)
 
     subscriptions = Subscriptions(store)
+    desk = QueueDesk(store, current_project, settings)
     dispatcher = Dispatcher(
-        [
-            EventRouter(client, subscriptions),
-            QueueConsumer(client, current_project),
-            ScheduleKeeper(client),
-            FolderWatcher(client),
-        ]
+        [EventRouter(client, subscriptions), QueueConsumer(client, desk), ScheduleKeeper(client), FolderWatcher(client)]
     )
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         purging = asyncio.create_task(_purge(client, store, settings), name="purge the store")
-        async with mcp_door.open(), dispatcher:
+        async with mcp_door.open(), aclosing(desk), dispatcher:
             yield
         purging.cancel()
         await asyncio.wait([purging])
@@ -102,7 +99,7 @@ def create_app(client: Client, store: Store, project: Project | Callable[[], Pro
     app.include_router(task_links.router(client, settings))
     app.include_router(callbacks.router(client, settings))
     app.include_router(events.router(client, current_project, settings, subscriptions))
-    app.include_router(queues.router(client, current_project))
+    app.include_router(queues.router(desk))
     app.include_router(schedules.router(client))
     app.include_router(files.router(client))
     # A route like the others: whatever middleware guards the API guards it too.
