@@ -139,6 +139,10 @@ class Routes:
         await self._refresh()
         return [hook for hooks in self._fixed.values() for hook in hooks] + self._open
 
+    def has(self, path: str) -> bool:
+        """Whether a webhook has exactly this path, without ``{names}``, as far as was known at the last look."""
+        return path in self._fixed
+
     async def find(self, method: str, path: str) -> Match | None:
         """The webhook for a request; None where no webhook has this path. ``<path>/test`` is a webhook's test address
         unless a webhook has that path itself."""

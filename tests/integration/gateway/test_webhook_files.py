@@ -51,6 +51,19 @@ async def test_files_of_a_form_are_kept_and_read_by_reference(door: Door, key: s
     assert (again.status_code, again.content) == (200, answer.content)
 
 
+async def test_an_http_step_sends_an_upload_on(door: Door) -> None:
+    await door.publish(FILES)
+    await door.publish(
+        "id: forward\ntriggers: [{type: webhook, path: /forward, respond: result}]\n"
+        "steps: [{id: a, type: http, config: {method: POST, url: '" + str(door.http.base_url) + "/files/test', "
+        'form: {count: "1"}, file: {path: "{{ trigger.files.paper.ref }}", field: paper}}}]\n'
+    )
+    answer = await door.http.post("/forward", files={"paper": ("a.pdf", CONTENT, "application/pdf")})
+    seen = answer.json()["body"]["trigger"]["files"]["paper"]
+    assert (seen["name"], seen["content_type"]) == ("a.pdf", "application/pdf")
+    assert (seen["sha256"], seen["ref"]) == (hashlib.sha256(CONTENT).hexdigest(), None)
+
+
 async def test_what_is_no_upload_is_refused_in_words(door: Door) -> None:
     await door.publish(
         "id: reading\ntriggers: [{type: webhook, path: /reading, respond: result}]\n"
