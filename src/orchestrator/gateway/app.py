@@ -44,6 +44,7 @@ from orchestrator.gateway.mcp.door import Door
 from orchestrator.gateway.mcp.server import create_server
 from orchestrator.gateway.openapi import describe
 from orchestrator.gateway.routes import Routes
+from orchestrator.gateway.straight import StraightToWebhooks
 from orchestrator.gateway.webhooks import Webhooks
 from orchestrator.settings import Settings
 from orchestrator.spec.project import Project
@@ -111,6 +112,7 @@ def create_app(client: Client, store: Store, project: Project | Callable[[], Pro
     app.router.default = webhooks
     describe(app, routes)
     app.add_middleware(BodyLimit, limit=settings.max_body, prefix="/v1/")
+    app.add_middleware(StraightToWebhooks, webhooks=webhooks, routes=routes)
     app.add_middleware(PlainPaths)
     return app
 
