@@ -168,22 +168,19 @@ async def test_a_backfill_starts_one_run_for_each_moment_in_order_and_no_more(do
     assert [one["day"] for one in outputs] == [f"2026-01-{day}" for day in (29, 30, 31)]
 
 
-@pytest.mark.parametrize(
-    ("body", "field"),
-    [
-        ({"from": "2026-02-01T00:00:00Z", "to": "2026-01-01T00:00:00Z"}, "to"),
-        ({"from": "2026-01-01T00:00:00Z", "to": "2999-01-01T00:00:00Z"}, "to"),
-        ({"from": "2019-01-01T00:00:00Z", "to": "2026-01-01T00:00:00Z"}, "to"),
-        ({"from": "2026-01-01T00:00:00", "to": "2026-01-02T00:00:00Z"}, "body.from"),
-        ({"from": "2026-01-01T00:00:00Z", "to": "2026-01-02T00:00:00Z", "overlap": "maybe"}, "body.overlap"),
-    ],
-)
-async def test_a_range_that_cannot_be_made_up_for_is_refused_by_field(
-    door: Door, flow: str, body: dict[str, str], field: str
-) -> None:
+async def test_a_range_that_cannot_be_made_up_for_is_refused_by_field(door: Door, flow: str) -> None:
     await door.publish(report(flow))
-    told = await act(door, flow, "backfill", body, 422)
-    assert field in [one["field"] for one in told["errors"]] or field.removeprefix("body.") in str(told["errors"])
+    january, february = "2026-01-01T00:00:00Z", "2026-02-01T00:00:00Z"
+    for body, said in [
+        ({"from": february, "to": january}, "lies before `from`"),
+        ({"from": january, "to": "2999-01-01T00:00:00Z"}, "lies in the future"),
+        ({"from": "2019-01-01T00:00:00Z", "to": january}, "more than the 900 starts"),
+        ({"from": "2026-01-01T00:00:00", "to": february}, "timezone"),
+        ({"from": january, "to": february, "overlap": "maybe"}, "overlap"),
+    ]:
+        told = await act(door, flow, "backfill", body, 422)
+        assert said in str(told["errors"]), told
+    assert (await until(door, flow, lambda one: one["status"] == "on"))["started"] == 0
 
 
 async def test_inputs_that_do_not_fit_are_a_failed_run(door: Door, flow: str) -> None:
