@@ -67,9 +67,7 @@ def create_app(client: Client, store: Store, project: Project | Callable[[], Pro
 
     subscriptions = Subscriptions(store)
     desk = QueueDesk(store, current_project, settings)
-    dispatcher = Dispatcher(
-        [EventRouter(client, subscriptions), QueueConsumer(client, desk), ScheduleKeeper(client), FolderWatcher(client)]
-    )
+    dispatcher = _behind_the_doors(client, subscriptions, desk)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -115,6 +113,13 @@ def create_app(client: Client, store: Store, project: Project | Callable[[], Pro
     app.add_middleware(StraightToWebhooks, webhooks=webhooks, routes=routes)
     app.add_middleware(PlainPaths)
     return app
+
+
+def _behind_the_doors(client: Client, subscriptions: Subscriptions, desk: QueueDesk) -> Dispatcher:
+    """What goes on as long as the gateway is up."""
+    return Dispatcher(
+        [EventRouter(client, subscriptions), QueueConsumer(client, desk), ScheduleKeeper(client), FolderWatcher(client)]
+    )
 
 
 class PlainPaths:
