@@ -409,6 +409,9 @@ async def test_the_openapi_document_is_complete(idle: Door) -> None:
         "deliverEvent", "retryRun", "rerunRun", "restartRun", "listTasks", "getTask", "decideTask",
         "commentTask", "delegateTask", "getTaskHistory", "makeTaskLinks",
         "listTranscripts", "getTranscript", "answerCallback", "sendEvents", "listEvents", "listFlows", "getFlow", "publishFlow", "health", "ready",
+        "listWebhooks", "listSamples", "listFiles", "uploadFile", "listQueues", "listMessages", "sendMessage",
+        "redriveMessages", "listSchedules", "getSchedule", "pauseSchedule", "resumeSchedule", "triggerSchedule",
+        "backfillSchedule",
         "webhook_hooked_webhook-1_post",
     } == set(operations)  # fmt: skip
     assert all("default" in operation["responses"] for operation in operations.values())
