@@ -64,7 +64,6 @@ def create_app(client: Client, store: Store, project: Project | Callable[[], Pro
         return project if isinstance(project, Project) else project()
 
     mcp_door = Door(create_server(client, store, current_project, settings), settings)
-
     subscriptions = Subscriptions(store)
     desk = QueueDesk(store, current_project, settings)
     dispatcher = _behind_the_doors(client, subscriptions, desk)
@@ -90,23 +89,26 @@ def create_app(client: Client, store: Store, project: Project | Callable[[], Pro
     routes = Routes(store)
     problems.install(app)
     docs.install(app)
-    app.include_router(health.router(client))
-    app.include_router(flows.router(store, current_project, settings))
-    app.include_router(transcripts.router(client))
-    app.include_router(runs.router(client))
-    app.include_router(tasks.router(client))
-    app.include_router(task_links.router(client, settings))
-    app.include_router(callbacks.router(client, settings))
-    app.include_router(events.router(client, current_project, settings, subscriptions))
-    app.include_router(queues.router(desk))
-    app.include_router(schedules.router(client))
-    app.include_router(files.router(client))
+    webhooks = Webhooks(client, routes, settings)
+    for router in (
+        health.router(client),
+        flows.router(store, current_project, settings),
+        transcripts.router(client),
+        runs.router(client),
+        tasks.router(client),
+        task_links.router(client, settings),
+        callbacks.router(client, settings),
+        events.router(client, current_project, settings, subscriptions),
+        queues.router(desk),
+        schedules.router(client),
+        files.router(client),
+        hooks.router(store, routes, settings, webhooks.counts),
+    ):
+        app.include_router(router)
     # A route like the others: whatever middleware guards the API guards it too.
     app.router.routes += [Route(path, mcp_door, include_in_schema=False) for path in ("/mcp", "/mcp/")]
     if settings.codec_origins:
         app.mount("/codec", codec_app(client.temporal.data_converter, settings.codec_origins))
-    webhooks = Webhooks(client, routes, settings)
-    app.include_router(hooks.router(store, routes, settings, webhooks.counts))
     app.router.default = webhooks
     describe(app, routes)
     app.add_middleware(BodyLimit, limit=settings.max_body, prefix="/v1/")
