@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -91,17 +91,9 @@ def create_app(client: Client, store: Store, project: Project | Callable[[], Pro
     docs.install(app)
     webhooks = Webhooks(client, routes, settings)
     for router in (
-        health.router(client),
-        flows.router(store, current_project, settings),
-        transcripts.router(client),
-        runs.router(client),
-        tasks.router(client),
-        task_links.router(client, settings),
-        callbacks.router(client, settings),
+        *_api(client, store, current_project, settings),
         events.router(client, current_project, settings, subscriptions),
         queues.router(desk),
-        schedules.router(client),
-        files.router(client),
         hooks.router(store, routes, settings, webhooks.counts),
     ):
         app.include_router(router)
@@ -115,6 +107,21 @@ def create_app(client: Client, store: Store, project: Project | Callable[[], Pro
     app.add_middleware(StraightToWebhooks, webhooks=webhooks, routes=routes)
     app.add_middleware(PlainPaths)
     return app
+
+
+def _api(client: Client, store: Store, project: Callable[[], Project], settings: Settings) -> list[APIRouter]:
+    """The doors that need nothing but a client."""
+    return [
+        health.router(client),
+        flows.router(store, project, settings),
+        transcripts.router(client),
+        runs.router(client),
+        tasks.router(client),
+        task_links.router(client, settings),
+        callbacks.router(client, settings),
+        schedules.router(client),
+        files.router(client),
+    ]
 
 
 def _behind_the_doors(client: Client, subscriptions: Subscriptions, desk: QueueDesk) -> Dispatcher:
