@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from fastapi import Request
@@ -18,6 +18,7 @@ from orchestrator.gateway.routes import Match, Webhook
 from orchestrator.spec.definition import Json
 from orchestrator.spec.inputs import check_inputs
 from orchestrator.store.database import Store
+from orchestrator.store.uploads import reference
 
 _HIDDEN = re.compile(
     r"authorization|cookie|signature|secret|password|passwd|credential|api-?key|hmac|(^|-)(auth|token|jwt)($|-)"
@@ -108,18 +109,14 @@ class Delivery:
                 schema = {"type": "object", "properties": {name: declared[name]}}
                 inputs |= check_inputs(self.hook.flow, schema, {name: inputs[name]}, convert_text=True)
 
-    async def with_files(self, store: Store) -> Delivery:
-        """The same with its files kept in the store, and references to them under ``trigger.files``."""
-        if not self.body.files:
-            return self
-        references = {}
+    async def keep_files(self, store: Store) -> None:
+        """Put the files where their references say they are."""
         for file in self.body.files:
-            references[file] = await store.uploads.put(file.content, file.name)
-        return replace(self, trigger=self.trigger | {"files": _shown_files(self.body.files, references)})
+            await store.uploads.put(file.content, file.name)
 
 
 def read_delivery(request: Request, match: Match, hook: Webhook, body: Body, path: str) -> Delivery:
-    """What a verified request says. Its files are not kept yet."""
+    """What a verified request says. Its files are not kept yet, and those of a test have no references."""
     delivery_id, key = _delivery_id(request)
     trigger: dict[str, Json] = {
         "type": "webhook",
@@ -131,7 +128,7 @@ def read_delivery(request: Request, match: Match, hook: Webhook, body: Body, pat
         "params": match.params,
         "query": gathered(request.query_params.multi_items()),
         "headers": _shown_headers(request, hook),
-        "files": _shown_files(body.files, {}),
+        "files": _shown_files(body.files, kept=not match.test),
         "delivery_id": delivery_id,
         "ip": request.client.host if request.client else None,
     }
@@ -155,8 +152,7 @@ def _meter() -> Meter:
 
 def _is_text_only(template: CompiledValue) -> bool:
     return bool(template.references) and all(
-        reference.root == "trigger" and reference.path[:1] and reference.path[0] in _TEXT_ROOTS
-        for reference in template.references
+        named.root == "trigger" and named.path[:1] and named.path[0] in _TEXT_ROOTS for named in template.references
     )
 
 
@@ -181,17 +177,18 @@ def _shown_headers(request: Request, hook: Webhook) -> dict[str, str]:
     return shown
 
 
-def _shown_files(files: tuple[File, ...], references: Mapping[File, str]) -> dict[str, Json]:
+def _shown_files(files: tuple[File, ...], *, kept: bool) -> dict[str, Json]:
     """Files by the form's names for them; a name that comes more than once has a list."""
     shown: dict[str, list[Json]] = {}
     for file in files:
+        digest = file.sha256
         shown.setdefault(file.field, []).append(
             {
-                "ref": references.get(file),
+                "ref": reference(digest, file.name) if kept else None,
                 "name": file.name,
                 "content_type": file.content_type,
                 "size": len(file.content),
-                "sha256": file.sha256,
+                "sha256": digest,
             }
         )
     return {name: found[0] if len(found) == 1 else found for name, found in shown.items()}

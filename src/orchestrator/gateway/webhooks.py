@@ -100,7 +100,7 @@ class Webhooks:
         if hook.reply is not None:
             render_reply(hook.reply, delivery, None)
         key = delivery.key()
-        run = await self._start(await delivery.with_files(self._client.store), key)
+        run = await self._start(delivery, key)
         self._count(hook, "started")
         if hook.reply is not None:
             return await self._fixed(delivery, run, keyed=key is not None)
@@ -130,7 +130,13 @@ class Webhooks:
             ) from error
 
     async def _start(self, delivery: Delivery, key: str | None) -> Run:
-        inputs, textual = await delivery.inputs(self._client.store)
+        store = self._client.store
+        inputs, textual = await delivery.inputs(store)
+        if delivery.body.files:
+            # A delivery that is refused leaves nothing behind.
+            version = await store.flows.version(delivery.hook.flow, delivery.hook.version)
+            check_inputs(delivery.hook.flow, version.definition.inputs, inputs, convert_text=textual)
+            await delivery.keep_files(store)
         return await self._client.start(
             delivery.hook.flow,
             inputs,

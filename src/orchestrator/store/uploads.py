@@ -41,13 +41,13 @@ class Uploads:
                 .values(id=digest, size=len(content), used_at=now, content=content)
                 .on_conflict_do_update(index_elements=["id"], set_={"used_at": now})
             )
-        return f"{SCHEME}{digest}/{file_name(name)}"
+        return reference(digest, name)
 
-    async def read(self, reference: str) -> tuple[str, bytes]:
+    async def read(self, given: str) -> tuple[str, bytes]:
         """Name and content of the file that a reference names. Raises NotFound."""
-        match = _REFERENCE.fullmatch(reference)
+        match = _REFERENCE.fullmatch(given)
         if match is None:
-            raise NotFound(f"'{reference[:100]}' is no reference to an upload; it looks like upload:<sha-256>/<name>")
+            raise NotFound(f"'{given[:100]}' is no reference to an upload; it looks like upload:<sha-256>/<name>")
         table = tables.uploads
         async with self._database.reading() as connection:
             found = await connection.execute(select(table.c.content).where(table.c.id == match[1]))
@@ -65,6 +65,11 @@ class Uploads:
         async with self._database.writing() as connection:
             deleted = await connection.execute(delete(table).where(table.c.used_at < before))
         return deleted.rowcount
+
+
+def reference(digest: str, name: str) -> str:
+    """What names an upload: the SHA-256 of its content, and its name."""
+    return f"{SCHEME}{digest}/{file_name(name)}"
 
 
 def file_name(name: str) -> str:

@@ -84,6 +84,14 @@ async def test_an_empty_choice_of_a_browser_is_no_file(idle: Door) -> None:
     assert answer.json()["trigger"]["files"] == {}
 
 
+async def test_files_of_a_refused_delivery_are_not_kept(idle: Door) -> None:
+    await idle.publish(FILES)
+    for data in ({"count": "many"}, {}):
+        answer = await idle.http.post("/files", files={"paper": ("a.pdf", CONTENT)}, data=data)
+        assert answer.status_code == 422
+    assert await idle.store.uploads.purge(-1) == 0
+
+
 async def test_too_many_parts_are_refused(idle: Door) -> None:
     await idle.publish(FILES)
     answer = await idle.http.post("/files", files=[("f", (f"{n}.txt", b"x")) for n in range(101)])
