@@ -15,6 +15,8 @@ from orchestrator.spec.people import people_behind
 from orchestrator.spec.project import Project
 from orchestrator.spec.quorum import needs
 from orchestrator.steps.context import STORE, StepContext
+from orchestrator.steps.task_links import TOPIC
+from orchestrator.steps.task_news import Tell, tell_people
 from orchestrator.store.audit import Entry
 from orchestrator.store.database import Store
 from orchestrator.store.tasks import NewTask, Task
@@ -23,8 +25,6 @@ Json = Any
 
 TYPE = "human-task"
 CONFIG = HumanTaskConfig
-TOPIC = "task"
-"""What the audit calls tasks."""
 
 
 class Note(Spec):
@@ -145,13 +145,17 @@ async def close_task(closing: dict[str, Json], context: StepContext) -> Json:
     return _shown(closed)
 
 
-async def note_task(noting: dict[str, Json], context: StepContext) -> Json:
-    """Write what has happened to an open task, as ``Noting`` says, and tell the people it concerns. Doing it twice
-    writes it once. Raises StepError ``store_unavailable``."""
+async def note_task(noting: dict[str, Json], context: StepContext, tell: Tell | None = None) -> Json:
+    """Write what has happened to an open task, as ``Noting`` says, and tell the people it concerns with ``tell``.
+    Doing it twice writes it once. Raises StepError ``store_unavailable``, and what ``tell`` raises at first."""
     told = Noting.model_validate(noting)
     store = _store(context)
     try:
-        await _kept(store, f"{context.run_id}:{told.path}", told)
+        task = await _kept(store, f"{context.run_id}:{told.path}", told)
+        for note in told.notes:
+            words = _news(note, task) if task is not None and task.status == "open" else None
+            if task is not None and words is not None and tell is not None:
+                await tell_people(store, task, f"note-{note.number}", note.to, words, context, tell)
     except NotFound:
         return None
     except Unavailable as error:
@@ -159,10 +163,27 @@ async def note_task(noting: dict[str, Json], context: StepContext) -> Json:
     return {"noted": len(told.notes)}
 
 
-async def _kept(store: Store, task_id: str, told: Noting) -> None:
+def _news(note: Note, task: Task) -> str | None:
+    """What the people are told to whom a note is addressed; None where it is only kept."""
+    title = f"'{task.title or task.step}'"
+    until = "" if task.deadline is None else f" until {task.deadline:%Y-%m-%d %H:%M} UTC"
+    match note.action:
+        case "reminded":
+            return f"{title} still waits for your decision{until}"
+        case "escalated":
+            return f"{title} is yours to decide{until}: {note.before} did not in time"
+        case "delegated":
+            why = f": {note.comment}" if note.comment else ""
+            return f"{note.by} has handed {title} on to you{until}{why}"
+    return None
+
+
+async def _kept(store: Store, task_id: str, told: Noting) -> Task | None:
+    """The task as it is now, where that was told."""
+    task = None
     if told.now is not None:
         now = told.now
-        await store.tasks.update(
+        task = await store.tasks.update(
             task_id,
             assignee=now.assignee,
             group=now.group,
@@ -171,6 +192,7 @@ async def _kept(store: Store, task_id: str, told: Noting) -> None:
         )
     if told.notes:
         await store.audit.add(TOPIC, task_id, *(_entry(note) for note in told.notes))
+    return task
 
 
 def _entry(note: Note) -> Entry:

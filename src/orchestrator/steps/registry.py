@@ -106,7 +106,13 @@ def _agent_activities(functions: Mapping[str, Function]) -> list[Activity]:
 
 @activity.defn(name=NOTE_TASK)
 async def _note_task(noting: Any) -> Any:
-    return await human_task.note_task(noting, current_step())
+    return await human_task.note_task(noting, current_step(), _notify)
+
+
+async def _notify(config: Json, context: StepContext) -> Json:
+    """Do what a ``notification`` step does."""
+    step = step_types()["notification"]
+    return await step.run(validate_config(step.config, config, context.source), context)
 
 
 @activity.defn(name=CLOSE_TASK)

@@ -21,6 +21,7 @@ LINKS = "/v1/task-links"
 ANY = ""
 """The decision of a link behind which the person chooses."""
 TOPIC = "task"
+"""What the audit calls tasks."""
 LONGEST = timedelta(days=90)
 _WITHOUT_DEADLINE = timedelta(days=7)
 

@@ -14,7 +14,7 @@ Handle = WorkflowHandle[Any, Any]
 CONTACTS = """
 contacts:
   board: {members: [kim, lee, park]}
-  kim: {email: kim@example.com}
+  kim: {}
 """
 VOTE = """
 id: vote

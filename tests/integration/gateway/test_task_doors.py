@@ -5,14 +5,20 @@ from __future__ import annotations
 import asyncio
 import re
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
+import temporalio.client
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
 
 from orchestrator.security import tokens
 from orchestrator.steps.task_links import PURPOSE
 
-from .conftest import Door
+from .conftest import Door, open_door, serving
 from .test_api import is_problem, started
 
 REVIEW = """
@@ -35,6 +41,17 @@ steps:
 VOTE = """
 id: vote
 steps: [{id: check, type: human-task, config: {assignee: team, quorum: 2, on_reject: continue}}]
+"""
+REMINDED = """
+id: reminded
+steps:
+  - id: check
+    type: human-task
+    config:
+      assignee: kim
+      title: Look
+      instructions: Read it.
+      remind: [1s]
 """
 
 
@@ -198,3 +215,48 @@ async def test_a_link_clicked_twice_at_once_counts_once(door: Door) -> None:
     assert sorted(answer.status_code for answer in answers) == [200, 409, 409, 409]
     shown = (await door.http.get(f"/v1/tasks/{task['id']}")).json()
     assert (shown["status"], len(shown["votes"] or [1])) == ("open", 1)
+
+
+async def test_who_is_reminded_or_gets_a_task_is_told_through_their_channels_with_a_link(
+    temporal: temporalio.client.Client, tmp_path: Path
+) -> None:
+    told: list[dict[str, Any]] = []
+
+    async def recorder(request: Request) -> Response:
+        told.append(await request.json())
+        return Response()
+
+    async with serving(Starlette(routes=[Route("/{who}", recorder, methods=["POST"])])) as url:
+        (tmp_path / "orchestrator.yaml").write_text(
+            f"contacts: {{kim: {{webhook: '{url}/kim'}}, office: {{webhook: 'http://127.0.0.1:1/'}}}}"
+        )
+        async with open_door(temporal, tmp_path) as door:
+            await door.publish(REMINDED)
+            task = await door.waiting_task(await started(door, "reminded"))
+            await until(door, task, "notified")
+            assert [(one["target"], one["data"]["instructions"]) for one in told] == [("kim", "Read it.")]
+            assert "'Look' still waits for your decision" in told[0]["message"]
+            link = told[0]["data"]["link"].removeprefix(door.settings.gateway_url)
+            assert (await door.http.get(link)).status_code == 200
+            handed = {"to": "office", "by": "kim"}
+            assert (await door.http.post(f"/v1/tasks/{task['id']}/delegation", json=handed)).status_code == 200
+            seen = await until(door, task, "not_notified")
+            assert [action for action in seen if action != "links_given"] == [
+                "opened",
+                "reminded",
+                "notified",
+                "delegated",
+                "not_notified",
+            ]
+            assert (await door.http.post(link, data={"decision": "approve"})).status_code == 200
+            assert (await door.client.run(task["run_id"]).result(20))["by"] == "kim"
+
+
+async def until(door: Door, task: dict[str, Any], action: str) -> list[str]:
+    """What has happened to the task, once this has."""
+    for _ in range(300):
+        seen = [name for name, _ in await actions(door, task)]
+        if action in seen:
+            return seen
+        await asyncio.sleep(0.05)
+    raise AssertionError(f"{action} is not among {seen}")
