@@ -14,6 +14,8 @@ LOOK = 0.5
 """Seconds between two looks whether flows were published, in this process or in another."""
 REPAIR = 60.0
 """Seconds between two rounds in which nothing was published: somebody may have changed a schedule in Temporal."""
+AGAIN = 5.0
+"""Seconds before what could not be done is tried again."""
 
 
 class ScheduleKeeper:
@@ -39,6 +41,6 @@ class ScheduleKeeper:
             if kept.problems != self._said:
                 for problem in kept.problems:
                     _LOGGER.warning("a schedule is not as its flow says: %s", problem)
-            # What could not be done is tried again in the next repair.
-            self._said, self._revision, self._kept = kept.problems, revision, time.monotonic()
+            self._said, self._revision = kept.problems, revision
+            self._kept = time.monotonic() - (REPAIR - AGAIN if kept.problems else 0.0)
         await asyncio.sleep(LOOK)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -224,10 +223,3 @@ async def test_a_file_that_was_seen_but_has_no_run_yet_gets_one(door: Door, fold
     await door.publish(flow())
     [one] = await seen(door, with_runs(1))
     assert one.path == "data/in/a.csv"
-
-
-async def test_files_not_seen_for_long_are_forgotten(idle: Door) -> None:
-    one = await idle.store.files.see("f", "t", "k", path="p", size=1, sha256="0" * 64)
-    assert await idle.store.files.purge() == 0
-    assert await idle.store.files.list("f") == [replace(one)]
-    assert await idle.store.files.purge(-1) == 1

@@ -252,6 +252,22 @@ async def test_overlap_catch_up_and_jitter_reach_temporal_and_the_next_version_c
         assert found.spec.jitter == (timedelta(seconds=jitter) if jitter else None)
 
 
+async def test_gateways_that_keep_schedules_at_the_same_time_agree(door: Door, flow: str) -> None:
+    names = [f"{flow}-{number}" for number in range(4)]
+    for name in names:
+        await door.publish(report(name))
+    kept = await asyncio.gather(*(Schedules(door.client).keep() for _ in range(4)))
+    assert [one.problems for one in kept] == [()] * 4
+    assert {one["status"] for one in [await until(door, name, lambda _: True) for name in names]} == {"on"}
+    for name in names:
+        await door.publish(report(name, 2, "15 9 * * *"))
+    await asyncio.gather(*(Schedules(door.client).keep() for _ in range(4)))
+    await Schedules(door.client).keep()
+    assert (await Schedules(door.client).keep()).updated == ()
+    for name in names:
+        await until(door, name, lambda one: {moment[11:] for moment in one["next"]} == {"00:15:00Z"})
+
+
 async def test_a_clock_that_cannot_be_read_is_told_and_stops_no_other_schedule(
     door: Door, flow: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
