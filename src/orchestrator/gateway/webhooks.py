@@ -144,7 +144,7 @@ class Webhooks:
             trigger=delivery.trigger,
             idempotency_key=key,
             convert_text=textual,
-            digest=delivery.body.digest,
+            digest=delivery.digest(key),
         )
 
     async def _try(self, delivery: Delivery) -> Response:

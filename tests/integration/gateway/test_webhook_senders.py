@@ -107,6 +107,23 @@ async def test_slack_and_github_are_greeted_and_start_nothing(guarded: Door) -> 
     assert await guarded.client.runs(flow="slacked") == await guarded.client.runs(flow="octo") == []
 
 
+async def test_stripe_sends_an_event_again_and_it_starts_one_run(guarded: Door, key: str) -> None:
+    await guarded.publish(flow("verify: {scheme: stripe, secret: HOOK}", "striped"))
+
+    async def send(event: str, pending: int) -> httpx.Response:
+        body = b'{"id": "%s", "pending_webhooks": %d}' % (event.encode(), pending)
+        moment = str(int(time.time()) - pending)
+        mac = hmac.new(SECRETS["HOOK"].encode(), moment.encode() + b"." + body, hashlib.sha256).hexdigest()
+        return await guarded.http.post(
+            "/hook", content=body, headers={"Stripe-Signature": f"t={moment},v1={mac}"} | JSON
+        )
+
+    answers = [await send(f"evt_{key}", pending) for pending in (2, 1)]
+    assert [answer.status_code for answer in answers] == [202, 202]
+    assert answers[0].content == answers[1].content
+    assert (await send(f"evt_{key}_other", 1)).json()["run_id"] != answers[0].json()["run_id"]
+
+
 async def test_a_missing_secret_is_said_when_publishing_and_refuses_everybody(guarded: Door) -> None:
     text = flow("verify: {scheme: token, secret: FORGOTTEN}")
     answer = await guarded.http.post("/v1/flows", content=text, headers={"Content-Type": "application/yaml"})
