@@ -19,6 +19,8 @@ from orchestrator.spec.webhooks import Reply
 
 Json = Any
 
+_BODIES: dict[str, tuple[str, ...]] = {"schedule": (), "file": ("file",)}
+"""What the bodies of triggers hold that always have the same members."""
 _HANDLERS = ("on_error", "compensate", "finally", "catch", "fallback")
 RACES = ("all", "any", "majority")
 _RESERVED = (*EVERYWHERE, "loop", "error", "event", "secrets", "step", "callback")
@@ -127,13 +129,14 @@ class Visibility:
             self.checker.value(value, (*path, key), sight)
 
     def _unfed_inputs(self, type_: str, mapped: dict[str, Json] | None, path: Path) -> None:
-        """A required input that a trigger cannot supply is a warning: a schedule's body is empty, and a mapping that
-        leaves an input out leaves it out every time."""
-        if mapped is None and type_ != "schedule":
+        """A required input that a trigger cannot supply is a warning: a schedule's body is empty, a file trigger's has
+        the file alone, and a mapping that leaves an input out leaves it out every time."""
+        if mapped is None and type_ not in _BODIES:
             return
+        supplied = _BODIES.get(type_, ()) if mapped is None else mapped
         for name, schema in self.flow.inputs.items():
             optional = isinstance(schema, dict) and ("default" in schema or schema.get("required") is False)
-            if not optional and name not in (mapped or {}):
+            if not optional and name not in supplied:
                 self.findings.warn(
                     path,
                     f"this {type_} trigger never supplies the required input `{name}`: its starts will fail",

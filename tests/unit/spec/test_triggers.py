@@ -30,3 +30,11 @@ def test_a_trigger_that_could_never_do_its_work_is_refused(load: Any, trigger: s
         load(f"id: f\ntriggers: [{trigger}]\nsteps: [{{type: wait, config: {{duration: 1}}}}]\n")
     assert said in str(refused.value)
     assert ":2:" in str(refused.value)
+
+
+def test_an_input_that_a_file_trigger_cannot_supply_is_a_warning(load: Any) -> None:
+    [warning] = load(
+        "id: f\ntriggers: [{type: file, path: in}]\ninputs: {file: object, who: string}\n"
+        "steps: [{type: transform, config: {value: '{{ inputs.who }} {{ inputs.file.name }}'}}]\n"
+    ).warnings
+    assert "this file trigger never supplies the required input `who`" in warning.message
