@@ -130,4 +130,6 @@ async def test_a_desk_that_nobody_needs_closes(skipping: Workbench) -> None:
     handle = await skipping.start(flow("closing"), {"key": "a"})
     await begun(skipping, 1)
     await end(handle)
-    await asyncio.wait_for(skipping.temporal.get_workflow_handle(desk_id(skipping.settings.task_queue, "closing", "a")).result(), 60)
+    await asyncio.wait_for(
+        skipping.temporal.get_workflow_handle(desk_id(skipping.settings.task_queue, "closing", "a")).result(), 60
+    )
