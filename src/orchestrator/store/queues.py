@@ -155,10 +155,14 @@ class Queues:
     async def with_due(self, queues: Sequence[str]) -> list[str]:
         """Those of ``queues`` from which a ``take`` would get something: a look without a lock. Raises Unavailable."""
         table = tables.queue_messages
-        query = select(table.c.queue).where(table.c.queue.in_(queues), *_ready(datetime.now(UTC))).distinct()
+        ready = _ready(datetime.now(UTC))
+        due = []
         async with self._database.reading() as connection:
-            due = set((await connection.execute(query)).scalars())
-        return [queue for queue in queues if queue in due]
+            for queue in queues:
+                first = select(table.c.number).where(table.c.queue == queue, *ready).limit(1)
+                if (await connection.execute(first)).first() is not None:
+                    due.append(queue)
+        return due
 
     async def done(self, message: Message, outcome: Mapping[str, Json]) -> None:
         """Somebody has seen to it: it is not handed out again. Its content is forgotten. Raises Unavailable."""
