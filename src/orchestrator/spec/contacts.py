@@ -9,6 +9,7 @@ from pydantic import Field
 from orchestrator.spec.acts.http import Auth, Scalar
 from orchestrator.spec.base import Spec
 from orchestrator.spec.findings import Findings, check_model
+from orchestrator.spec.source import Path
 
 Json = Any
 
@@ -56,5 +57,5 @@ def check_contacts(entries: Json, findings: Findings) -> None:
         hook = raw.get("webhook") if isinstance(raw, dict) else None
         if isinstance(hook, str):
             where = f" in the contact `{name}`"
-            moved = {"url": (*path, "webhook")}
+            moved: dict[str, Path] = {"url": (*path, "webhook")}
             check_model(ContactWebhook, {"url": hook}, findings, path, where, templates=True, moved=moved)

@@ -145,7 +145,6 @@ WHERE = "computed step `a`, `steps[0]"
          "computed step `a`, `steps[0].steps[0].type`: `wait` is not allowed here"),
         ([{**HTTP, "id": "a", "on_error": [{"type": "wait", "config": {"duration": 1}}]}], "`wait` is not allowed here"),
         ([{"id": "a", "type": "run-steps", "config": {"steps": [], "allow": ["http"]}}], "computed steps cannot compute further steps"),
-        ([{"id": "a", "type": "email", "config": {"to": "a@b.c"}}], "this release cannot run it yet"),
         ([HTTP] * 11, "11 steps were computed, at most 10 are allowed (`max_steps`)"),
         ([{"id": "look", **HTTP}], "the id `look` belongs to a step of the flow"),
         ([{"id": "a", **HTTP}, {"id": "a", **HTTP}], "the id `a` is used twice"),

@@ -160,10 +160,8 @@ def test_it_loads_with_everything_in_its_place(load: Any) -> None:
     assert loaded.triggers[0]["path"] == "/api/webhooks/new-customer"
 
 
-def test_what_this_release_cannot_run_of_it_is_listed(load: Any) -> None:
-    assert [problem.message.split(" is part of")[0] for problem in load(TEXT).unsupported] == [
-        "`multi-channel`", "`notification`",
-    ]  # fmt: skip
+def test_this_release_runs_all_of_it(load: Any) -> None:
+    assert load(TEXT).unsupported == ()
 
 
 def test_it_matches_the_schema_for_editors() -> None:

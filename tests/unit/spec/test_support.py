@@ -11,26 +11,9 @@ WAIT = "[{type: wait, config: {duration: 1}}]"
 
 
 @pytest.mark.parametrize(
-    ("step", "what"),
-    [
-        ("type: email, config: {to: a@b.c}", "`email`"),
-        ("type: slack, config: {channel: c, message: m}", "`slack`"),
-        ("type: notification, config: {target: x}", "`notification`"),
-        ("type: multi-channel, config: {channels: [{email: {}}]}", "`multi-channel`"),
-    ],
-)  # fmt: skip
-def test_steps_that_cannot_run_yet_load_and_are_listed(load: Any, step: str, what: str) -> None:
-    [problem] = load(f"id: f\ninputs: {{s: array}}\nsteps:\n  - {{id: a, {step}}}\n").unsupported
-    assert problem.message == f"{what} {TAIL}"
-    assert problem.line == 4
-    assert problem.column > 1
-
-
-@pytest.mark.parametrize(
     ("top", "what"),
     [
         ("triggers: [{type: schedule, every: 1h, if: trigger.body.a}]", "`if` of a trigger"),
-        ("triggers: [{type: event, source: a.b, batch: {size: 3}}]", "`batch` of a trigger"),
     ],
 )
 def test_parts_of_the_flow_that_cannot_run_yet_are_listed(load: Any, top: str, what: str) -> None:

@@ -11,12 +11,15 @@ from orchestrator.spec.base import ActConfig, act
 
 @act("slack")
 class SlackConfig(ActConfig):
-    """A message to a channel."""
+    """A message to a channel. The output is ``{id, channel}``; the id is the ``thread`` of answers to it."""
 
-    channel: str
+    channel: str = Field(min_length=1)
+    """``#name`` or the id of a channel or of a member."""
     message: str | None = None
+    """With ``blocks``, what notifications show."""
     blocks: list[Any] | None = None
     thread: str | None = None
+    """The id of the message that this one answers."""
     attachments: list[dict[str, Any]] = Field(default=[])
 
     @model_validator(mode="after")
