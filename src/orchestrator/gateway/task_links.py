@@ -17,6 +17,7 @@ from orchestrator.client.tasks import LinkedTask
 from orchestrator.errors import Conflict, InputsInvalid, NotFound, OrchestratorError, Refused, Unavailable
 from orchestrator.gateway.bodies import parse_json, read_body
 from orchestrator.settings import Settings
+from orchestrator.spec.acts.human_task import REJECT, fields_of
 from orchestrator.spec.inputs import check_inputs
 from orchestrator.steps.task_links import LINKS
 from orchestrator.store.tasks import Task
@@ -63,7 +64,7 @@ _PAGE = Template("""<!doctype html>
 body{font:16px/1.5 system-ui,sans-serif;max-width:40rem;margin:2rem auto;padding:0 1rem;color:#1c1e21}
 label{display:block;margin:.9rem 0 .2rem;font-weight:600}input,select,textarea{font:inherit;width:100%;padding:.4rem;
 box-sizing:border-box}button{font:inherit;padding:.5rem 1.2rem;margin:1rem .5rem 0 0}pre{white-space:pre-wrap;
-overflow-wrap:anywhere;background:#f4f5f7;padding:.7rem}.wrong{color:#a40000}
+overflow-wrap:anywhere;background:#f4f5f7;padding:.7rem}.wrong{color:#a40000}.text{white-space:pre-wrap}
 </style></head><body><main><h1>$title</h1>
 $body
 </main></body></html>
@@ -132,9 +133,9 @@ def _data(task: Task, given: Mapping[str, Json], decision: str | None) -> Json:
         return None
     fields = {name.removeprefix(_FIELD): value for name, value in given.items() if name.startswith(_FIELD)}
     fields = {name: value for name, value in fields.items() if value != ""}
-    if not fields and decision == "reject":
+    if not fields and decision == REJECT:
         return None
-    if not _properties(task):
+    if not fields_of(task.form):
         return parse_json(str(given["data"])) if given.get("data") else {}
     return check_inputs(task.flow, task.form, fields, convert_text=True)
 
@@ -142,15 +143,15 @@ def _data(task: Task, given: Mapping[str, Json], decision: str | None) -> Json:
 def _form(words: _Words, found: LinkedTask, given: Mapping[str, Json] | None = None) -> str:
     given = given or {}
     task, link = found.task, found.link
-    parts = [f"<p>{_safe(task.instructions)}</p>" if task.instructions else ""]
+    parts = [f'<p class="text">{_safe(task.instructions)}</p>' if task.instructions else ""]
     for one in task.attachments or []:
         shown = (
             one["value"] if isinstance(one["value"], str) else json.dumps(one["value"], ensure_ascii=False, indent=1)
         )
         parts.append(f"<h2>{words.shown}: {_safe(one['name'])}</h2><pre>{_safe(shown)}</pre>")
     parts.append(f'<form method="post"><p>{words.answering} <strong>{_safe(link.person)}</strong>.</p>')
-    parts += [_field(name, schema, task, given) for name, schema in _properties(task).items()]
-    if task.form and not _properties(task):
+    parts += [_field(name, schema, task, given) for name, schema in fields_of(task.form).items()]
+    if task.form and not fields_of(task.form):
         parts.append(
             f'<label for="data">data</label><textarea id="data" name="data">{_safe(given.get("data"))}</textarea>'
         )
@@ -190,11 +191,6 @@ def _field(name: str, schema: Json, task: Task, given: Mapping[str, Json]) -> st
     star = " *" if name in (task.form or {}).get("required", []) else ""
     help_text = f"<p>{_safe(schema['description'])}</p>" if schema.get("description") else ""
     return f'<label for="{_safe(_FIELD + name)}">{label}{star}</label>{help_text}{control}'
-
-
-def _properties(task: Task) -> dict[str, Json]:
-    found = (task.form or {}).get("properties")
-    return found if isinstance(found, dict) else {}
 
 
 def _label(task: Task, decision: str | None) -> str:

@@ -12,6 +12,7 @@ from typing import Any, Literal, get_args
 from pydantic import BaseModel, BeforeValidator
 from pydantic_core import PydanticUndefined
 
+from orchestrator.spec.acts.human_task import ordered_form
 from orchestrator.spec.agents import agent_bindings
 from orchestrator.spec.base import parse_duration
 from orchestrator.spec.control import ControlConfig
@@ -267,6 +268,8 @@ def _config(placed: Placed) -> dict[str, Json]:
         config = _defaults(placed.model) | config
         for key in placed.lists:
             config.pop(key, None)
+    if placed.type == WAITING and isinstance(config.get("form"), dict):
+        config["form"] = ordered_form(config["form"])
     return config
 
 

@@ -36,7 +36,7 @@ steps:
       comment_required: [reject]
       on_reject: continue
       not_by: ada
-      form: {type: object, required: [score], properties: {score: {type: integer, title: Score}, fine: {type: boolean}}}
+      form: {type: object, required: [score], properties: {score: {type: integer, title: Score}, fine: {type: boolean}, about: {type: string}}}
 """
 VOTE = """
 id: vote
@@ -147,6 +147,7 @@ async def test_looking_at_a_link_decides_nothing_and_confirming_decides_once(
     assert "default-src 'none'" in page.headers["content-security-policy"]
     for words in ("Look at &lt;it&gt;", "this &amp; that", "<strong>kim</strong>", "승인", 'name="data.score"'):
         assert words in page.text
+    assert re.findall(r'name="data\.(\w+)"', page.text) == ["score", "fine", "about"]
     assert "<script" not in page.text and "&lt;script&gt;" in page.text
     wrong = await door.http.post(link, data={"data.score": "lots", "comment": "keep <me>"})
     assert (wrong.status_code, "score" in wrong.text, "keep &lt;me&gt;" in wrong.text) == (422, True, True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,7 +14,9 @@ from pydantic import ValidationError
 from tests.stores import open_store
 
 from orchestrator.errors import TerminalError
-from orchestrator.spec.acts.human_task import HumanTaskConfig
+from orchestrator.spec.acts.human_task import HumanTaskConfig, fields_of, ordered_form
+from orchestrator.spec.loading import load_flow
+from orchestrator.spec.project import Project
 from orchestrator.steps import human_task as step
 from orchestrator.steps.context import STORE, StepContext
 from orchestrator.store.database import Store
@@ -173,3 +176,25 @@ def test_a_form_is_names_with_types_or_a_schema(form: dict[str, Any], required: 
     assert read is not None
     assert read.get("required") == required
     assert HumanTaskConfig.model_validate({"assignee": "a", "form": read}).form == read
+
+
+@pytest.mark.parametrize(
+    ("form", "order"),
+    [
+        ({"b": "string", "a": "string"}, ["b", "a"]),
+        ({"properties": {"b": {}, "a": {}}, "x-order": ["a", "gone", 3, {}, "a"]}, ["a", "b"]),
+        ({"properties": {"b": {}, "a": {}}, "x-order": 3}, ["b", "a"]),
+        ({"properties": [1]}, []),
+        (None, []),
+    ],
+)
+def test_the_fields_of_a_form_are_known_in_order(form: dict[str, Any] | None, order: list[str]) -> None:
+    assert list(fields_of(ordered_form(form) if form and "x-order" not in form else form)) == order
+
+
+def test_a_forms_fields_keep_their_order_on_the_way_to_the_task() -> None:
+    form = "{zeta: string, alpha: {type: number, required: false}}"
+    flow = f"id: f\nsteps: [{{id: a, type: human-task, config: {{assignee: x, form: {form}}}}}]\n"
+    kept = load_flow(flow, "flow.yaml", Project()).definition.steps[0].config["form"]
+    assert list(fields_of(json.loads(json.dumps(kept, sort_keys=True)))) == ["zeta", "alpha"]
+    assert kept["required"] == ["zeta"]

@@ -17,6 +17,8 @@ NOT_ASKED = "is not asked"
 NOT_HELD = "does not have this task"
 DECIDED_ALREADY = "decided already"
 """What a refused answer says: doors tell by it what kind of refusal it is."""
+ORDER = "x-order"
+"""Member of a form that lists its fields as the author ordered them."""
 SHORTEST_REMINDER = 1.0
 """Seconds."""
 
@@ -39,6 +41,23 @@ def _form_schema(value: Any) -> Any:
         if not optional:
             required.append(name)
     return {"type": "object", "properties": properties, "required": required}
+
+
+def ordered_form(form: dict[str, Any]) -> dict[str, Any]:
+    """A form with its fields' order in ``x-order``: JSON objects lose theirs on the way through Temporal."""
+    schema: dict[str, Any] = _form_schema(form)
+    fields = schema.get("properties")
+    return schema | {ORDER: list(fields)} if isinstance(fields, dict) and len(fields) > 1 else schema
+
+
+def fields_of(form: dict[str, Any] | None) -> dict[str, Any]:
+    """The fields of a form, in the author's order as far as it is known."""
+    fields = (form or {}).get("properties")
+    if not isinstance(fields, dict):
+        return {}
+    given = (form or {}).get(ORDER)
+    order = [name for name in given if isinstance(name, str) and name in fields] if isinstance(given, list) else []
+    return {name: fields[name] for name in dict.fromkeys([*order, *fields])}
 
 
 Form = Annotated[dict[str, Any], BeforeValidator(_form_schema)]
