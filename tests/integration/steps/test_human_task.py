@@ -184,7 +184,7 @@ def test_a_form_is_names_with_types_or_a_schema(form: dict[str, Any], required: 
         ({"b": "string", "a": "string"}, ["b", "a"]),
         ({"properties": {"b": {}, "a": {}}, "x-order": ["a", "gone", 3, {}, "a"]}, ["a", "b"]),
         ({"properties": {"b": {}, "a": {}}, "x-order": 3}, ["b", "a"]),
-        ({"properties": [1]}, []),
+        ({"properties": [1], "x-order": []}, []),
         (None, []),
     ],
 )
