@@ -28,6 +28,11 @@ POLL = 0.5
 ASK, ASK_LATER = 1.0, 30.0
 """Seconds between two questions whether a file's run is over: while it goes on, and after it has failed (somebody may
 retry it)."""
+SHARE = 5.0
+"""How many times as long as a look takes is rested after it, at least."""
+AT_ONCE = 10
+"""Files read and runs started at the same time."""
+_MOST_SAID = 1_000
 MOST = 10_000
 """Files of one folder that are looked at."""
 _BLOCK = 1 << 20
@@ -54,6 +59,11 @@ class _Waiting:
     stamp: Stamp
     run_id: str
     due: float = 0.0
+
+    @property
+    def key(self) -> tuple[str, str, Path]:
+        """Other flows may watch the same folder."""
+        return self.declared.flow, self.declared.id, self.path
 
 
 class FileStarts:
@@ -112,11 +122,13 @@ class FolderWatcher:
         self._triggers = Triggers(client.store, "file")
         self._starts = FileStarts(client)
         self._looks: dict[tuple[str, str, str], dict[Path, _Look]] = {}
-        self._waiting: dict[Path, _Waiting] = {}
+        self._waiting: dict[tuple[str, str, Path], _Waiting] = {}
         self._said: set[str] = set()
+        self._room = asyncio.Semaphore(AT_ONCE)
 
     async def turn(self) -> None:
         """One look at every folder. Raises Unavailable."""
+        began = time.monotonic()
         declared = await self._triggers.all()
         known = {(one.flow, one.id, one.version): one for one in declared}
         self._looks = {key: looks for key, looks in self._looks.items() if key in known}
@@ -125,7 +137,8 @@ class FolderWatcher:
         for waiting in list(self._waiting.values()):
             if waiting.due <= time.monotonic():
                 await self._finish(waiting)
-        await asyncio.sleep(POLL)
+        # Folders that take long to look at are looked at less often.
+        await asyncio.sleep(max(POLL, SHARE * (time.monotonic() - began)))
 
     async def _look(self, one: Declared, looks: dict[Path, _Look]) -> None:
         try:
@@ -136,12 +149,22 @@ class FolderWatcher:
         for gone in [path for path in looks if path not in found]:
             del looks[gone]
         now, settle = time.monotonic(), float(one.trigger.get("settle", 2.0))
+        due: list[Path] = []
         for path, stamp in found.items():
             look = looks.get(path)
             if look is None or look.stamp != stamp:
                 looks[path] = look = _Look(stamp, now)
             if not look.done and now - look.since >= settle:
-                look.done = await self._start(one, path, stamp)
+                due.append(path)
+
+        async def see_to(path: Path) -> None:
+            async with self._room:
+                looks[path].done = await self._start(one, path, found[path])
+
+        results = await asyncio.gather(*(see_to(path) for path in due), return_exceptions=True)
+        for problem in results:
+            if isinstance(problem, BaseException):
+                raise problem
 
     async def _start(self, one: Declared, path: Path, stamp: Stamp) -> bool:
         """Start a file's run; whether it has been seen to. Raises Unavailable."""
@@ -163,7 +186,8 @@ class FolderWatcher:
         if seen.problem is not None:
             self._say(f"'{path}' started no run of flow '{one.flow}': {seen.problem}")
         if seen.run_id is not None and one.trigger.get("after", "keep") != "keep":
-            self._waiting[path] = _Waiting(one, path, stamp, seen.run_id)
+            waiting = _Waiting(one, path, stamp, seen.run_id)
+            self._waiting[waiting.key] = waiting
         return True
 
     async def _finish(self, waiting: _Waiting) -> None:
@@ -178,12 +202,12 @@ class FolderWatcher:
                     return
                 waiting.run_id, info = latest.id, latest
         except NotFound:
-            del self._waiting[waiting.path]
+            del self._waiting[waiting.key]
             return
         if info.status != "completed":
             waiting.due = time.monotonic() + ASK
             return
-        del self._waiting[waiting.path]
+        del self._waiting[waiting.key]
         try:
             await asyncio.to_thread(_put_away, waiting, self._client.settings)
         except (OSError, Refused, shutil.Error) as error:
@@ -191,6 +215,8 @@ class FolderWatcher:
 
     def _say(self, text: str) -> None:
         if text not in self._said:
+            if len(self._said) >= _MOST_SAID:
+                self._said.clear()
             self._said.add(text)
             _LOGGER.warning("%s", text)
 

@@ -12,6 +12,7 @@ import pytest
 import temporalio.client
 from tests.integration.gateway.conftest import Door, open_door
 
+from orchestrator.client import RunFailed
 from orchestrator.dispatch.files import FolderWatcher
 from orchestrator.store.files import SeenFile
 
@@ -127,6 +128,29 @@ async def test_files_are_moved_away_when_their_run_has_completed_and_not_before(
     failed = door.client.run(str(found[0].run_id))
     assert (await failed.info()).status == "failed"
     assert (folder / "bad.csv").exists()
+
+
+async def test_a_file_goes_when_a_retry_of_its_run_has_completed(door: Door, folder: Path) -> None:
+    await door.publish(flow(after="delete"))
+    (folder / "bad.csv").write_text("broken")
+    [one] = await seen(door, with_runs(1))
+    run = door.client.run(str(one.run_id))
+    with pytest.raises(RunFailed):
+        await run.result(20)
+    await door.client.retry(run.id, pins={"check": None})
+    await gone(folder / "bad.csv")
+
+
+async def test_two_flows_may_watch_one_folder_and_many_files_come_at_once(door: Door, folder: Path) -> None:
+    await door.publish(flow(after="delete"))
+    await door.publish(flow().replace("import-orders", "count-orders"))
+    for number in range(20):
+        (folder / f"{number}.csv").write_text(str(number))
+    found = await seen(door, with_runs(20))
+    assert len({one.run_id for one in found}) == 20
+    for number in range(20):
+        await gone(folder / f"{number}.csv")
+    assert {one.flow for one in await door.store.files.list("count-orders")} <= {"count-orders"}
 
 
 async def test_files_are_deleted_when_their_run_has_completed(door: Door, folder: Path) -> None:
