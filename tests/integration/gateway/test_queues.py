@@ -16,7 +16,7 @@ from orchestrator.client.queues import QueueDesk
 from orchestrator.client.starting import keyed_run_id
 from orchestrator.dispatch import queues as dispatching
 from orchestrator.dispatch.queues import QueueConsumer
-from orchestrator.errors import Conflict
+from orchestrator.errors import Conflict, Unavailable
 from orchestrator.store.queues import Message, Sent
 
 WORK = """
@@ -285,3 +285,22 @@ async def test_a_second_flow_that_would_take_every_message_is_refused(door: Door
         await door.publish(BROKEN)
     await door.publish(WORK.replace("id: work", "id: work\nversion: 7"))
     await door.publish(BROKEN.replace("id: broken", "id: broken\nenabled: false"))
+
+
+async def test_while_temporal_cannot_be_asked_messages_wait_and_none_is_given_up(
+    door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dispatching, "RETRY", 0.05)
+    await door.publish(WORK)
+    start, asked = door.client.start, []
+
+    async def away_at_first(*arguments: Any, **options: Any) -> Any:
+        asked.append(options["idempotency_key"])
+        if len(asked) <= 3:
+            raise Unavailable("Temporal cannot be reached")
+        return await start(*arguments, **options)
+
+    monkeypatch.setattr(door.client, "start", away_at_first)
+    sent = await send(door, "jobs", {"n": 1})
+    done = await settled(door, sent.id)
+    assert (done.refusals, done.deliveries, len(set(asked))) == (0, 4, 1)
