@@ -14,6 +14,7 @@ from orchestrator.gateway.replies import Started
 from orchestrator.gateway.routes import Routes, Webhook
 
 Json = Any
+_PROBLEM = {"content": RESPONSES["default"]["content"]}
 _REFS = "#/components/schemas/{model}"
 
 
@@ -57,8 +58,14 @@ def _drop_framework_errors(document: dict[str, Json]) -> None:
 def _operation(hook: Webhook) -> dict[str, Json]:
     started = {"application/json": {"schema": {"$ref": _REFS.format(model="Started")}}}
     responses: dict[str, Json] = {"202": {"description": "The run is started", "content": started}}
+    if hook.reply is not None:
+        responses = {str(hook.reply.status): {"description": "The trigger's own answer; the run is started"}}
     if hook.waits:
         responses["200"] = {"description": "The run's result", "content": {"application/json": {}}}
+    if hook.condition is not None:
+        responses.setdefault("200", {"description": "Taken, and nothing is started: the trigger's `if` is false"})
+    if hook.verify is not None:
+        responses["401"] = {"description": f"The sender is not proved ({hook.verify.scheme})"} | _PROBLEM
     operation: dict[str, Json] = {
         "tags": ["webhooks"],
         "operationId": f"webhook_{hook.flow}_{hook.id}_{hook.method.lower()}",
@@ -79,5 +86,6 @@ def _operation(hook: Webhook) -> dict[str, Json]:
         "responses": responses | {str(status): answer for status, answer in RESPONSES.items()},
     }
     if hook.method in ("POST", "PUT", "PATCH"):
-        operation["requestBody"] = {"content": {"application/json": {"schema": {}}}}
+        kinds = ("application/json", "application/x-www-form-urlencoded", "multipart/form-data", "text/plain")
+        operation["requestBody"] = {"content": {kind: {"schema": {}} for kind in kinds}}
     return operation
