@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,7 +15,9 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
+from typer.testing import CliRunner
 
+from orchestrator.cli.tasks import tasks_app
 from orchestrator.security import tokens
 from orchestrator.steps.task_links import PURPOSE
 
@@ -261,3 +264,24 @@ async def until(door: Door, task: dict[str, Any], action: str) -> list[str]:
             return seen
         await asyncio.sleep(0.05)
     raise AssertionError(f"{action} is not among {seen}")
+
+
+async def test_the_command_line_does_all_of_it(door: Door, review: dict[str, Any]) -> None:
+    async def cli(*arguments: str) -> str:
+        done = await asyncio.to_thread(CliRunner().invoke, tasks_app, list(arguments), obj=door.settings)
+        assert done.exit_code == 0, (arguments, done.output, done.exception)
+        return done.output
+
+    task = str(review["id"])
+    assert "lee has it now" in await cli("delegate", task, "lee", "--by", "kim")
+    assert "commented" in await cli("comment", task, "looking", "--by", "lee")
+    [chosen] = [one for one in json.loads(await cli("links", task, "lee", "--json")) if one["decision"] == "approve"]
+    assert chosen["url"].startswith(f"{door.settings.gateway_url}/v1/task-links/")
+    await until(door, review, "commented")
+    shown = await cli("show", task)
+    assert "assignee: lee" in shown and 'attachments: [{"name"' in shown
+    actions = [entry["action"] for entry in json.loads(await cli("history", task, "--json"))]
+    assert sorted(actions) == ["commented", "delegated", "links_given", "opened"]
+    assert "delegated" in await cli("history", task)
+    await cli("approve", task, "--by", "lee", "--data", '{"score": 3}')
+    assert (await door.client.run(review["run_id"]).result(20))["data"] == {"score": 3}
