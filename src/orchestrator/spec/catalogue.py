@@ -20,6 +20,7 @@ _USES = {
     "sql": ("databases", "database", "database"),
     "queue": ("queues", "queue", "queue"),
     "notification": ("contacts", "target", "contact"),
+    "email": ("contacts", "contact", "contact"),
 }
 """Step type to section, config key and word."""
 

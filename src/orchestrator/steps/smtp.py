@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ssl
 from collections.abc import Sequence
 
@@ -11,6 +12,8 @@ import certifi
 from orchestrator.errors import StepError, TerminalError
 from orchestrator.spec.mail import MailServer
 
+_FAREWELL = 1.0
+"""Seconds the server has to say goodbye."""
 _TOO_MANY = (421, 450, 451, 452, 454)
 
 
@@ -33,10 +36,16 @@ async def hand_over(server: MailServer, sender: str, recipients: Sequence[str], 
         tls_context=_trust() if server.security != "none" else None,
     )
     try:
-        async with client:
+        try:
+            await client.connect()
             refused, _ = await client.sendmail(sender, list(recipients), message)
-    except (aiosmtplib.SMTPException, OSError, ValueError) as error:
-        raise _mapped(error, where) from error
+        except (aiosmtplib.SMTPException, OSError, ValueError) as error:
+            raise _mapped(error, where) from error
+        # The message is taken: nothing that goes wrong from here on may have it sent again.
+        with contextlib.suppress(aiosmtplib.SMTPException, OSError):
+            await client.quit(timeout=_FAREWELL)
+    finally:
+        client.close()
     return {address: f"{answer.code} {answer.message}" for address, answer in refused.items()}
 
 

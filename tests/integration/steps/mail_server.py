@@ -53,6 +53,8 @@ class MailBox:
     data: str = "250 OK"
     logins: list[tuple[bytes, bytes]] = field(default_factory=list)
     password: bytes = b"pass-word-1"
+    goodbye: str | None = "221 Bye"
+    """None: the server says none."""
 
     async def handle_RCPT(
         self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
@@ -68,6 +70,11 @@ class MailBox:
             assert isinstance(content, bytes)
             self.mails.append(Mail(envelope.mail_from or "", list(envelope.rcpt_tos), content))
         return self.data
+
+    async def handle_QUIT(self, server: SMTP, session: Session, envelope: Envelope) -> str:
+        if self.goodbye is None:
+            await asyncio.sleep(60)
+        return self.goodbye or ""
 
     def authenticate(self, server: SMTP, session: Session, envelope: Envelope, how: str, data: Any) -> AuthResult:
         assert isinstance(data, LoginPassword)

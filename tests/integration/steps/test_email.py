@@ -260,6 +260,15 @@ async def test_a_server_that_is_not_there_or_silent_is_tried_again(project: Proj
         assert (caught.value.type, caught.value.retryable) == ("timeout", True)
 
 
+@pytest.mark.parametrize("goodbye", [None, "500 what?", "nonsense"])
+async def test_a_message_that_was_taken_counts_as_sent_however_the_server_says_goodbye(
+    project: Project, box: MailBox, goodbye: str | None
+) -> None:
+    box.goodbye = goodbye
+    await asyncio.wait_for(run(email(), project(box.port, timeout=30)), 5)
+    assert len(box.mails) == 1
+
+
 async def test_a_login_goes_over_tls_that_is_checked(
     project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -44,3 +44,15 @@ steps:
   - {id: d, type: notification, config: {target: "{{ inputs.x.who }}", severity: "{{ inputs.x.severity }}"}}
 """
     assert load(text).unsupported == ()
+
+
+def test_a_contact_that_nobody_declared_is_a_warning(load: Any) -> None:
+    text = """\
+id: f
+steps:
+  - {id: a, type: email, config: {contact: ops, subject: s, text: t}}
+  - {id: b, type: notification, config: {target: ops}}
+"""
+    assert [(one.line, one.message) for one in load(text).warnings] == [
+        (3, "no contact `ops` is declared"), (4, "no contact `ops` is declared"),
+    ]  # fmt: skip
