@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
+from threading import Event, Thread
 from typing import Any
 
 import pytest
@@ -24,6 +24,9 @@ class Recorder:
 
     def __init__(self) -> None:
         self.refusals: dict[str, int] = {}
+        self.hangs: set[str] = set()
+        """Paths of which the first request is left without an answer."""
+        self.over = Event()
         self.posted: list[tuple[str, Any]] = []
         self.url = ""
 
@@ -31,6 +34,10 @@ class Recorder:
         return [path for path, _ in self.posted]
 
     def answer(self, path: str, body: bytes) -> int:
+        if path in self.hangs:
+            self.hangs.discard(path)
+            self.over.wait(20)
+            return 503
         if self.refusals.get(path, 0) > 0:
             self.refusals[path] -= 1
             return 503
@@ -46,6 +53,8 @@ async def recorder(workbench: Workbench) -> AsyncIterator[Recorder]:
         def do_POST(self) -> None:
             status = recorder.answer(self.path, self.rfile.read(int(self.headers["Content-Length"])))
             content = b'{"ok": true, "ts": "1.5", "channel": "C1"}'
+            if recorder.over.is_set():
+                return
             self.send_response(status)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(content)))
@@ -61,6 +70,7 @@ async def recorder(workbench: Workbench) -> AsyncIterator[Recorder]:
     recorder.url = f"http://127.0.0.1:{server.server_port}"
     (workbench.settings.project_dir / "orchestrator.yaml").write_text(PROJECT.format(url=recorder.url))
     yield recorder
+    recorder.over.set()
     server.shutdown()
     server.server_close()
     thread.join(5)
@@ -89,6 +99,24 @@ output: {told: "{{ steps.told.output }}", attempts: "{{ steps.told.attempts }}"}
     assert sorted(recorder.paths()) == ["/api/chat.postMessage", "/hook"]
     [hook] = [body for path, body in recorder.posted if path == "/hook"]
     assert hook["id"].startswith(hook["data"]["key"])
+
+
+async def test_an_attempt_that_ran_out_of_time_has_sent_what_it_has_sent(
+    workbench: Workbench, recorder: Recorder
+) -> None:
+    recorder.hangs = {"/api/chat.postMessage"}
+    text = """
+id: slow-news
+steps:
+  - id: told
+    type: multi-channel
+    timeout: 1s
+    retry: {max_attempts: 3, initial_interval: 20ms}
+    config: {channels: [{notification: {target: ops, message: hello}}, {slack: {channel: "#ops", message: hello}}]}
+output: "{{ steps.told.attempts }}"
+"""
+    assert await workbench.run(text) == 2
+    assert sorted(recorder.paths()) == ["/api/chat.postMessage", "/hook"]
 
 
 async def test_a_failed_flow_tells_its_contact_in_one_line(workbench: Workbench, recorder: Recorder) -> None:
