@@ -7,9 +7,12 @@ from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query
+from fastapi.encoders import jsonable_encoder
+from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from orchestrator.client import Client
+from orchestrator.errors import NotFound
 from orchestrator.store.tasks import Task
 
 Status = Literal["open", "decided", "expired", "cancelled"]
@@ -157,7 +160,12 @@ def router(client: Client) -> APIRouter:
     # Before the task itself, whose id takes the rest of the path.
     @api.get("/{task_id:path}/history", operation_id="getTaskHistory", summary="What has happened to a task")
     async def history(task_id: str) -> TaskHistory:
-        found = await client.task_history(task_id)
+        try:
+            found = await client.task_history(task_id)
+        except NotFound:
+            # A step may be called so too, and then this is the address of its task.
+            task = await client.task(f"{task_id}/history")
+            return JSONResponse(jsonable_encoder(_shown(task)))  # type: ignore[return-value]
         return TaskHistory(history=[HistoryEntry(**asdict(entry)) for entry in found])
 
     @api.get("/{task_id:path}", operation_id="getTask", summary="Look at a task")

@@ -285,3 +285,13 @@ async def test_the_command_line_does_all_of_it(door: Door, review: dict[str, Any
     assert "delegated" in await cli("history", task)
     await cli("approve", task, "--by", "lee", "--data", '{"score": 3}')
     assert (await door.client.run(review["run_id"]).result(20))["data"] == {"score": 3}
+
+
+async def test_a_step_called_history_has_a_task_like_any_other(door: Door) -> None:
+    await door.publish(
+        "id: past\nsteps: [{id: b, type: block, config: {steps: [{id: history, type: human-task, config: {assignee: a}}]}}]"
+    )
+    task = await door.waiting_task(await started(door, "past"))
+    assert task["path"] == "b/history"
+    assert (await door.http.get(f"/v1/tasks/{task['id']}")).json() == task
+    assert await actions(door, task) == [("opened", None)]
