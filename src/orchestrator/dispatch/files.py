@@ -25,11 +25,11 @@ from orchestrator.store.files import SeenFile
 _LOGGER = logging.getLogger("orchestrator.dispatch")
 POLL = 0.5
 """Seconds between two looks at the folders."""
-ASK, ASK_LATER = 1.0, 30.0
-"""Seconds between two questions whether a file's run is over: while it goes on, and after it has failed (somebody may
-retry it)."""
+ASK, ASK_AT_MOST, ASK_LATER = 1.0, 5.0, 60.0
+"""Seconds between two questions whether a file's run is over, doubled from one to the next: at first, at most while it
+goes on, and at most after it has failed (somebody may retry it)."""
 SHARE = 5.0
-"""How many times as long as a look takes is rested after it, at least."""
+"""How many times the CPU time of a look is rested after it, at least."""
 AT_ONCE = 10
 """Files read and runs started at the same time."""
 _MOST_SAID = 1_000
@@ -59,6 +59,12 @@ class _Waiting:
     stamp: Stamp
     run_id: str
     due: float = 0.0
+    pause: float = ASK
+
+    def ask_again(self, most: float) -> None:
+        """Ask later, and later from time to time."""
+        self.due = time.monotonic() + min(self.pause, most)
+        self.pause = min(self.pause * 2, ASK_LATER)
 
     @property
     def key(self) -> tuple[str, str, Path]:
@@ -124,11 +130,12 @@ class FolderWatcher:
         self._looks: dict[tuple[str, str, str], dict[Path, _Look]] = {}
         self._waiting: dict[tuple[str, str, Path], _Waiting] = {}
         self._said: set[str] = set()
+        self._cost = 0.0
         self._room = asyncio.Semaphore(AT_ONCE)
 
     async def turn(self) -> None:
         """One look at every folder. Raises Unavailable."""
-        began = time.monotonic()
+        self._cost = 0.0
         declared = await self._triggers.all()
         known = {(one.flow, one.id, one.version): one for one in declared}
         self._looks = {key: looks for key, looks in self._looks.items() if key in known}
@@ -138,11 +145,12 @@ class FolderWatcher:
             if waiting.due <= time.monotonic():
                 await self._finish(waiting)
         # Folders that take long to look at are looked at less often.
-        await asyncio.sleep(max(POLL, SHARE * (time.monotonic() - began)))
+        await asyncio.sleep(max(POLL, SHARE * self._cost))
 
     async def _look(self, one: Declared, looks: dict[Path, _Look]) -> None:
         try:
-            found = await asyncio.to_thread(_files, one, self._client.settings)
+            found, cost = await asyncio.to_thread(_timed_files, one, self._client.settings)
+            self._cost += cost
         except (OSError, Refused) as error:
             self._say(f"the folder '{one.trigger['path']}' of flow '{one.flow}' is not watched: {error}")
             return
@@ -198,14 +206,14 @@ class FolderWatcher:
                 latest = await self._client.next_of(info)
                 if latest is None:
                     self._say(f"'{waiting.path}' stays where it is: its run {info.id} is {info.status}")
-                    waiting.due = time.monotonic() + ASK_LATER
+                    waiting.ask_again(ASK_LATER)
                     return
                 waiting.run_id, info = latest.id, latest
         except NotFound:
             del self._waiting[waiting.key]
             return
         if info.status != "completed":
-            waiting.due = time.monotonic() + ASK
+            waiting.ask_again(ASK_AT_MOST)
             return
         del self._waiting[waiting.key]
         try:
@@ -245,6 +253,13 @@ def _folder(written: str, settings: Settings) -> Path:
             "ORCHESTRATOR_FILE_ROOTS"
         )
     return real
+
+
+def _timed_files(one: Declared, settings: Settings) -> tuple[dict[Path, Stamp], float]:
+    """The files, and the seconds of CPU time that took. Raises OSError, Refused."""
+    began = time.thread_time()
+    found = _files(one, settings)
+    return found, time.thread_time() - began
 
 
 def _files(one: Declared, settings: Settings) -> dict[Path, Stamp]:
