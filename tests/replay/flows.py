@@ -110,6 +110,8 @@ class Kept:
     envelope: dict[str, Any] = field(default_factory=dict)
     children: tuple[str, ...] = ()
     """Flows that are published first."""
+    scheduled: bool = False
+    """Whether a Temporal schedule starts it, bare."""
     retried: bool = False
     """Whether the run that has failed is retried; the histories of both are kept."""
 
@@ -398,6 +400,16 @@ steps:
   - {id: z, type: function, config: {handler: echo, args: [z]}}
 """,
         retried=True,
+    ),
+    "scheduled": Kept(
+        """
+id: scheduled
+triggers: [{type: schedule, id: clock, every: 1d, inputs: {at: "{{ trigger.scheduled_time }}"}}]
+inputs: {at: string}
+steps:
+  - {id: a, type: function, config: {handler: echo, args: ["{{ inputs.at }} {{ trigger.id }}"]}}
+""",
+        scheduled=True,
     ),
     "agent": Kept(f"id: agent\n{TEAM}", edit_call),
     "agent-continued": Kept(f"id: agent-continued\n{TEAM}", edit_call, {"continue_after": 30}),

@@ -18,6 +18,7 @@ from tests.replay.flows import KEPT, SCRIPT, Handle, Kept
 
 from orchestrator import admission
 from orchestrator.client import Client as FlowClient
+from orchestrator.client.schedules import Schedules
 from orchestrator.testing import ClaudeStandIn
 
 FOLDER = Path(__file__).parent / "histories"
@@ -30,7 +31,7 @@ async def record(bench: Workbench, name: str, kept: Kept) -> None:
     """Run one flow to its end and write its histories: every execution of the run, its sub-flows and its retry."""
     for child in kept.children:
         await admission.publish_text(bench.store, bench.project, child)
-    handle = await bench.start(kept.flow, **kept.envelope)
+    handle = await (_by_schedule(bench, kept) if kept.scheduled else bench.start(kept.flow, **kept.envelope))
     await kept.act(bench, handle)
     await _end(handle)
     await _keep(bench, name, handle)
@@ -39,6 +40,18 @@ async def record(bench: Workbench, name: str, kept: Kept) -> None:
         again = await client.retry(handle.id)
         await _end(again.handle)
         await _keep(bench, f"{name}-again", again.handle)
+
+
+async def _by_schedule(bench: Workbench, kept: Kept) -> Handle:
+    """Publish the flow and let its schedule start a run."""
+    published, _ = await admission.publish_text(bench.store, bench.project, kept.flow)
+    client = FlowClient(bench.settings, bench.store, bench.temporal, lambda: bench.project)
+    schedules = Schedules(client)
+    [one] = await schedules.list(published.flow)
+    await schedules.trigger(one.flow, one.trigger)
+    while not (recent := (await schedules.get(one.flow, one.trigger)).recent):
+        await asyncio.sleep(0.1)
+    return bench.temporal.get_workflow_handle(recent[0].run_id)
 
 
 async def _end(handle: Handle) -> None:
