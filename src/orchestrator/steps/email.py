@@ -24,6 +24,7 @@ from orchestrator.steps.address import address
 from orchestrator.steps.contact import addresses_of
 from orchestrator.steps.context import Json, StepContext
 from orchestrator.steps.file import read_bytes
+from orchestrator.steps.mail_header import people, words
 from orchestrator.steps.sent import Sent
 from orchestrator.steps.smtp import hand_over
 from orchestrator.steps.templates import fill
@@ -58,14 +59,14 @@ async def send(config: EmailConfig, context: StepContext, sent: Sent) -> Json:
         sender = address(server.sender, "mail.from in orchestrator.yaml")
         to, cc, bcc = _recipients(config, context)
         message = await _message(config, context)
-        message["From"] = sender
-        message["To"] = to
+        message["From"] = people("From", [sender])
+        message["To"] = people("To", to)
         if cc:
-            message["Cc"] = cc
+            message["Cc"] = people("Cc", cc)
         if config.reply_to is not None:
-            message["Reply-To"] = address(config.reply_to, "config.reply_to")
+            message["Reply-To"] = people("Reply-To", [address(config.reply_to, "config.reply_to")])
         identity = f"<{hashlib.sha256(context.idempotency_key.encode()).hexdigest()[:40]}@{sender.domain}>"
-        message["Message-ID"] = identity
+        message["Message-ID"] = words("Message-ID", identity)
         message["Date"] = format_datetime(datetime.now(UTC))
         everybody = list(dict.fromkeys(one.addr_spec for one in (*to, *cc, *bcc)))
         content = await asyncio.to_thread(message.as_bytes)
@@ -109,7 +110,7 @@ async def _message(config: EmailConfig, context: StepContext) -> EmailMessage:
     if not _sound(subject, "config.subject").isprintable():
         raise TerminalError("invalid_config", "config.subject holds a line break or another control character")
     made = EmailMessage(policy=_POLICY)
-    made["Subject"] = subject
+    made["Subject"] = words("Subject", subject)
     if text is not None:
         made.set_content(_sound(text, "the text"), cte="quoted-printable")
         if html is not None:
@@ -151,8 +152,8 @@ async def _content(one: EmailAttachment, called: str, context: StepContext) -> t
 
 
 def _attach(message: EmailMessage, name: str, content: bytes, content_type: str | None) -> None:
-    if not name.isprintable():
-        raise TerminalError("invalid_config", "an attachment's name holds a line break or another control character")
+    if not name.isprintable() or "=?" in name:
+        raise TerminalError("invalid_config", "an attachment's name holds a line break, `=?` or a control character")
     media = (content_type or mimetypes.guess_type(name)[0] or "application/octet-stream").partition(";")[0].strip()
     main, _, sub = media.partition("/")
     if not re.fullmatch(r"[\w.+-]+", main) or not re.fullmatch(r"[\w.+-]+", sub) or main in ("message", "multipart"):

@@ -6,6 +6,8 @@ import asyncio
 import base64
 import socket
 from collections.abc import AsyncIterator, Callable
+from email import message_from_bytes
+from email.header import decode_header, make_header
 from pathlib import Path
 from typing import Any
 
@@ -126,6 +128,17 @@ async def test_what_could_smuggle_a_header_or_a_recipient_is_refused_before_anyt
     with pytest.raises(TerminalError, match=says):
         await run(email(**config), project(box.port))
     assert box.mails == []
+
+
+async def test_an_encoded_word_is_text_and_no_header(project: Project, box: MailBox) -> None:
+    word = "=?utf-8?q?a=0D=0ABcc:_eve@example.com?="
+    await run(email(to=f"{word} <kim@example.com>", cc=f"{word} <c@example.com>", subject=word), project(box.port))
+    [mail] = box.mails
+    headers = mail.raw.partition(b"\r\n\r\n")[0].decode()
+    assert "\nBcc" not in headers
+    assert str(make_header(decode_header(message_from_bytes(mail.raw)["Subject"]))) == word
+    with pytest.raises(TerminalError, match="attachment's name"):
+        await run(email(attachments=[{"name": word, "text": "x"}]), project(box.port))
 
 
 async def test_addresses_of_other_alphabets_are_written_as_servers_read_them(project: Project, box: MailBox) -> None:
