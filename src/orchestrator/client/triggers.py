@@ -21,7 +21,7 @@ class Declared:
     flow: str
     version: str
     id: str
-    """The author's, or ``<type>-<n>``, counted within the flow."""
+    """The author's, or ``<type>-<n>`` by its place in the flow."""
     trigger: Mapping[str, Json]
 
 
@@ -54,11 +54,8 @@ class Triggers:
         return changes != self._changes or time.monotonic() - self._looked >= _SECONDS_BETWEEN_LOOKS
 
     async def _load(self) -> tuple[Declared, ...]:
-        count: dict[str, int] = {}
-        found: list[Declared] = []
-        for one in await self._store.flows.triggers():
-            if one.trigger.get("type") == self._kind:
-                number = count[one.flow] = count.get(one.flow, 0) + 1
-                name = str(one.trigger.get("id") or f"{self._kind}-{number}")
-                found.append(Declared(one.flow, one.version, name, one.trigger))
-        return tuple(found)
+        return tuple(
+            Declared(one.flow, one.version, one.id, one.trigger)
+            for one in await self._store.flows.triggers()
+            if one.trigger.get("type") == self._kind
+        )

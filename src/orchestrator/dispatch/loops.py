@@ -58,10 +58,20 @@ async def _run(loop: Loop) -> None:
     while True:
         try:
             await loop.turn()
-        except (OrchestratorError, RPCError, OSError) as error:
+        except Exception as error:
+            # Whatever it is, the loop goes on: what it did not do stays undone, and nobody else does it.
+            expected = isinstance(error, OrchestratorError | RPCError | OSError)
             if str(error) != said:
-                _LOGGER.warning("%s: %s; tried again in %g s and on", loop.name, error, pause)
-            said = str(error)
+                words = "%s: %s; tried again in %g s and on"
+                _LOGGER.log(
+                    logging.WARNING if expected else logging.ERROR,
+                    words,
+                    loop.name,
+                    error,
+                    pause,
+                    exc_info=not expected,
+                )
+            said = str(error) or repr(error)
             await asyncio.sleep(pause)
             pause = min(pause * 2, _LONGEST_PAUSE)
         else:

@@ -185,14 +185,11 @@ class Routes:
     async def _load(self) -> None:
         fixed: dict[str, list[Webhook]] = {}
         pattern: list[Webhook] = []
-        count: dict[str, int] = {}
         for found in await self._store.flows.triggers():
             if found.trigger.get("type") != "webhook":
                 continue
-            number = count[found.flow] = count.get(found.flow, 0) + 1
             path = str(found.trigger.get("path") or found.trigger.get("endpoint"))
-            name = str(found.trigger.get("id") or f"webhook-{number}")
-            hook = Webhook(found.flow, found.version, name, path, found.trigger)
+            hook = Webhook(found.flow, found.version, found.id, path, found.trigger)
             if "{" in path:
                 pattern.append(hook)
             else:

@@ -97,6 +97,8 @@ class FlowTrigger:
     flow: str
     version: str
     trigger: dict[str, Json]
+    id: str
+    """The author's, or ``<type>-<n>`` by its place among all triggers of the flow, those that are off included."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,9 +238,9 @@ class Flows:
                 .order_by(flows.c.id)
             )
             return [
-                FlowTrigger(row.flow, row.version, trigger)
+                FlowTrigger(row.flow, row.version, trigger, str(trigger.get("id") or f"{trigger['type']}-{place}"))
                 for row in found
-                for trigger in row.triggers
+                for place, trigger in enumerate(row.triggers, 1)
                 if trigger.get("enabled", True)
             ]
 
