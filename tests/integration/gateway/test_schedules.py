@@ -238,7 +238,7 @@ async def test_overlap_catch_up_and_jitter_reach_temporal_and_the_next_version_c
 ) -> None:
     schedules = Schedules(door.client)
     handle = door.client.temporal.get_schedule_handle(f"orchestrator:{flow}:nightly")
-    expected = [("skip", "", 86400, None)]
+    expected: list[tuple[str, str, int, int | None]] = [("skip", "", 86400, None)]
     expected += [(name, ", catch_up: 1h, jitter: 90s", 3600, 90) for name in OVERLAPS]
     for version, (overlap, more, catch_up, jitter) in enumerate(expected):
         await door.publish(

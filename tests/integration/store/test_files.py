@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 from orchestrator.store.database import Store
 
-FILE = {"path": "data/in/a.csv", "size": 5_000_000_000, "sha256": "0" * 64}
+FILE: dict[str, Any] = {"path": "data/in/a.csv", "size": 5_000_000_000, "sha256": "0" * 64}
 
 
 async def test_the_same_file_is_one_however_often_and_by_however_many_it_is_seen(store: Store) -> None:
