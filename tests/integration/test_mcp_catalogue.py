@@ -54,11 +54,15 @@ class Offline(Exception):
     """A registry cannot be reached: then there is nothing here to be tested."""
 
 
+_PATIENCE = 120
 _OFFLINE = ("econnrefused", "enotfound", "etimedout", "eai_again", "error sending request", "dns error", "network is")
 
 
 def _run(command: list[str]) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_PATIENCE, check=False)
+    except subprocess.TimeoutExpired as error:
+        raise Offline(f"{command[0]} did not get everything within {_PATIENCE} s") from error
     said = f"{done.stdout}\n{done.stderr}"
     if done.returncode != 0 and any(word in said.lower() for word in _OFFLINE):
         raise Offline(said)
@@ -74,7 +78,23 @@ def _python_package(folder: Path, package: str) -> None:
 
 
 def _node_packages(folder: Path) -> None:
-    _run(["npm", "install", "--no-audit", "--no-fund", "--prefix", str(folder), "--before", AS_OF, *NPM])
+    _run(
+        [
+            "npm",
+            "install",
+            "--fetch-retries",
+            "1",
+            "--fetch-timeout",
+            "20000",
+            "--no-audit",
+            "--no-fund",
+            "--prefix",
+            str(folder),
+            "--before",
+            AS_OF,
+            *NPM,
+        ]
+    )
 
 
 @dataclass(frozen=True)

@@ -71,4 +71,6 @@ def _early(walk: Walk, step: str) -> Wanted | None:
     except ExpressionError:
         # The step itself will fail with it, if it is ever reached.
         return None
+    if not isinstance(values, dict):
+        return None
     return {"path": place.path, "types": list(walk.program.early[step]), "correlate": values}

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from temporalio.client import WorkflowFailureError, WorkflowHandle
 from tests.engine.harness import Workbench, failure_of, untroubled
 
+from orchestrator.engine import permits
 from orchestrator.spec.concurrency import desk_id
 
 FLOW = """
@@ -115,21 +117,27 @@ async def test_a_permit_comes_back_from_a_run_that_failed_was_cancelled_or_stopp
     await end(third)
 
 
-async def test_a_permit_comes_back_from_a_run_that_was_terminated(skipping: Workbench) -> None:
-    first = await skipping.start(flow("terminated"), {"key": "a"})
-    await begun(skipping, 1)
-    second = await skipping.start(flow("terminated"), {"key": "a"})
-    await skipping.waiting(second, "permit")
+@pytest.fixture
+def looking_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The desk looks at its holders, and closes when idle, after a second."""
+    monkeypatch.setattr(permits, "LOOK_EVERY", timedelta(seconds=1))
+
+
+@pytest.mark.usefixtures("looking_often")
+async def test_a_permit_comes_back_from_a_run_that_was_terminated(workbench: Workbench) -> None:
+    first = await workbench.start(flow("terminated"), {"key": "a"})
+    await begun(workbench, 1)
+    second = await workbench.start(flow("terminated"), {"key": "a"})
+    await workbench.waiting(second, "permit")
     await first.terminate()
-    # Whoever waits for a result lets the clock run.
-    await second.signal("go")
-    await asyncio.wait_for(second.result(), 60)
+    assert (await begun(workbench, 2))[1] == second.id
+    await end(second)
 
 
-async def test_a_desk_that_nobody_needs_closes(skipping: Workbench) -> None:
-    handle = await skipping.start(flow("closing"), {"key": "a"})
-    await begun(skipping, 1)
+@pytest.mark.usefixtures("looking_often")
+async def test_a_desk_that_nobody_needs_closes(workbench: Workbench) -> None:
+    handle = await workbench.start(flow("closing"), {"key": "a"})
+    await begun(workbench, 1)
     await end(handle)
-    await asyncio.wait_for(
-        skipping.temporal.get_workflow_handle(desk_id(skipping.settings.task_queue, "closing", "a")).result(), 60
-    )
+    desk = workbench.temporal.get_workflow_handle(desk_id(workbench.settings.task_queue, "closing", "a"))
+    await asyncio.wait_for(desk.result(), 30)

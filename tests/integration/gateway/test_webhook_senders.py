@@ -209,12 +209,12 @@ async def raw(door: Door, *pieces: bytes, pause: float = 0.0) -> bytes:
 
 
 async def test_a_body_that_comes_too_slowly_is_408(guarded: Door) -> None:
-    await guarded.publish(flow("respond: accepted", "slow"))
+    await guarded.publish(flow("respond: accepted", "sent-too-slowly"))
     head = b"POST /hook HTTP/1.1\r\nHost: x\r\nContent-Length: 50\r\nContent-Type: text/plain\r\n\r\n"
     answer = await raw(guarded, head, b"a", b"b", pause=0.2)
     assert answer.startswith(b"HTTP/1.1 408")
     assert b"request_timeout" in answer
-    assert await guarded.client.runs(flow="slow") == []
+    assert await guarded.client.runs(flow="sent-too-slowly") == []
 
 
 async def test_headers_are_bounded_in_size_and_number_also_where_they_never_end(guarded: Door) -> None:
