@@ -307,11 +307,14 @@ class FlowWorkflow:
         return None
 
     @workflow.update(dynamic=True)
-    def on_update(self, name: str, args: Sequence[RawValue]) -> dict[str, Json]:
+    async def on_update(self, name: str, args: Sequence[RawValue]) -> dict[str, Json]:
         """Decide the task of step ``name``, or answer a callback, and learn at once that it was taken."""
         self._addressed = True
         self._gate.progressed()
         message = self._message(args)
+        if name == CALLBACK:
+            # A run that has just continued as new does not know yet what came before.
+            await workflow.wait_condition(lambda: self._early is None)
         # Asked again: another message of the same workflow task may have been taken since the validator looked.
         self._refuse(name, message)
         if name == CALLBACK:

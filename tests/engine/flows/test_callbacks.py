@@ -103,3 +103,11 @@ async def test_what_names_no_wait_is_refused_in_words(bench: Workbench) -> None:
         await handle.execute_update(MESSAGE, {"data": 1})
     assert "send" in str(refused.value.cause)
     await handle.terminate()
+
+
+async def test_of_many_answers_one_counts_however_often_the_run_continues_meanwhile(bench: Workbench) -> None:
+    handle = await bench.start(ONE)
+    told = await asyncio.gather(*(answer(handle, "paid", data=number) for number in range(8)), return_exceptions=True)
+    taken = [number for number, outcome in enumerate(told) if not isinstance(outcome, BaseException)]
+    await handle.signal("go")
+    assert [await result(handle)] == taken
