@@ -5,11 +5,13 @@ from __future__ import annotations
 import base64
 import hashlib
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import update
 
 from orchestrator.store import tables
+from orchestrator.store.database import Store
 from orchestrator.store.samples import KEPT
 
 from .conftest import Door
@@ -98,15 +100,18 @@ async def test_too_many_parts_are_refused(idle: Door) -> None:
     assert (answer.status_code, answer.json()["type"]) == (400, "urn:orchestrator:problem:invalid_request")
 
 
-async def test_uploads_go_when_they_are_old_and_stay_when_they_come_again(idle: Door) -> None:
-    uploads = idle.store.uploads
+async def test_uploads_go_when_they_are_old_and_stay_when_they_come_again(tmp_path: Path) -> None:
+    # A store of its own: a gateway would purge it too.
+    store = await Store.open(f"sqlite:///{tmp_path / 'store.db'}")
+    uploads = store.uploads
     old, again = [await uploads.put(content, "a.txt") for content in (b"old", b"again")]
-    async with idle.store._database.writing() as connection:
+    async with store._database.writing() as connection:
         await connection.execute(update(tables.uploads).values(used_at=datetime.now(UTC) - timedelta(days=91)))
     assert await uploads.put(b"again", "b.txt") != again
     assert await uploads.purge() == 1
     assert await uploads.read(again) == ("a.txt", b"again")
     assert old.startswith("upload:")
+    await store.aclose()
 
 
 TRIED = """
