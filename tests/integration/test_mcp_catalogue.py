@@ -55,7 +55,16 @@ class Offline(Exception):
 
 
 _PATIENCE = 120
-_OFFLINE = ("econnrefused", "enotfound", "etimedout", "eai_again", "error sending request", "dns error", "network is")
+_OFFLINE = (
+    "econnrefused",
+    "enotfound",
+    "etimedout",
+    "eai_again",
+    "error sending request",
+    "dns error",
+    "network is",
+    "certificate",
+)
 
 
 def _run(command: list[str]) -> None:
