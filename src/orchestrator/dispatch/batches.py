@@ -13,7 +13,7 @@ from temporalio.exceptions import ApplicationError
 
 from orchestrator.client import Client
 from orchestrator.client.connection import temporal_errors
-from orchestrator.dispatch.subscriptions import Subscription, Subscriptions, batch_trigger, inputs_of, rendered
+from orchestrator.dispatch.subscriptions import Subscription, Subscriptions, batch_trigger
 from orchestrator.errors import OrchestratorError, Unavailable
 from orchestrator.spec.call import COLLECT, COLLECTOR, FLUSH
 from orchestrator.spec.definition import Json
@@ -24,7 +24,7 @@ async def collect(client: Client, one: Subscription, kept: KeptEvent) -> str:
     """Add an event to its batch; the id of the workflow that gathers it. Raises Refused for a key that cannot be
     evaluated, Unavailable."""
     batch = one.declared.trigger["batch"]
-    key = rendered(one, batch.get("key"), one.trigger(kept), "batch.key")
+    key = one.batch_key(one.trigger(kept))
     collector = _collector_id(client.settings.task_queue, one, key)
     told = {
         "flow": one.declared.flow,
@@ -83,7 +83,7 @@ async def _flush(
     trigger = batch_trigger(one, events)
     run = await client.start(
         flow,
-        inputs_of(one, trigger),
+        one.inputs(trigger),
         version=one.declared.version,
         trigger=trigger,
         idempotency_key=f"batch {trigger_id} {events[0].get('source')} {events[0]['id']}",

@@ -7,7 +7,8 @@ import logging
 
 from orchestrator.client import Client, Run
 from orchestrator.dispatch.batches import collect
-from orchestrator.dispatch.subscriptions import Subscription, Subscriptions, applies, inputs_of, rendered
+from orchestrator.dispatch.loops import side_by_side, until
+from orchestrator.dispatch.subscriptions import Subscription, Subscriptions
 from orchestrator.errors import Conflict, NotFound, OrchestratorError, Unavailable
 from orchestrator.spec.definition import Json
 from orchestrator.store.events import KeptEvent
@@ -21,8 +22,6 @@ STARTS_AT_ONCE = 10
 POLL = 1.0
 """Seconds between two looks for what other processes accepted."""
 RETRY = 5.0
-MOST_DEEP = 16
-"""Events that may lead to each other: beyond it flows start each other in a circle."""
 
 
 class EventRouter:
@@ -42,12 +41,9 @@ class EventRouter:
         self._store.events.arrived.clear()
         taken = await self._store.events.take(AT_ONCE, LEASE) if await self._store.events.has_due() else []
         if not taken:
-            await _until(self._store.events.arrived, POLL)
+            await until(self._store.events.arrived, POLL)
             return
-        results = await asyncio.gather(*(self._route(kept) for kept in taken), return_exceptions=True)
-        for problem in results:
-            if isinstance(problem, BaseException):
-                raise problem
+        await side_by_side(self._route(kept) for kept in taken)
 
     async def _route(self, kept: KeptEvent) -> None:
         async with self._room:
@@ -64,16 +60,16 @@ class EventRouter:
         trigger = one.trigger(kept)
         told: dict[str, Json] = {"flow": one.declared.flow, "trigger": one.declared.id}
         try:
-            if not applies(one, trigger, kept.event.told()):
+            if not one.applies({"trigger": trigger, "event": kept.event.told()}):
                 return None
             if one.declared.trigger.get("batch"):
                 return told | {"collector": await collect(self._client, one, kept)}
             run = await self._client.start(
                 one.declared.flow,
-                inputs_of(one, trigger),
+                one.inputs(trigger),
                 version=one.declared.version,
                 trigger=trigger,
-                idempotency_key=_key(one, trigger) or f"event {one.declared.id} {kept.event.source} {kept.event.id}",
+                idempotency_key=one.key(trigger) or f"event {one.declared.id} {kept.event.source} {kept.event.id}",
                 delay=one.delay,
             )
         except Unavailable:
@@ -96,17 +92,3 @@ class EventRouter:
                 # It is over, or has as many signals as Temporal takes.
                 await self._store.listeners.drop(run_id)
         return outcome
-
-
-async def _until(arrived: asyncio.Event, seconds: float) -> None:
-    try:
-        async with asyncio.timeout(seconds):
-            await arrived.wait()
-    except TimeoutError:
-        return
-
-
-def _key(one: Subscription, trigger: dict[str, Json]) -> str | None:
-    """The author's idempotency key; None where there is none."""
-    value = rendered(one, one.declared.trigger.get("idempotency_key"), trigger, "idempotency_key")
-    return None if value in (None, "") else str(value)

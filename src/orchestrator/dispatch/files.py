@@ -16,6 +16,7 @@ from orchestrator.admission import now_text
 from orchestrator.client import OVER, Client, Run
 from orchestrator.client.starting import body_hash
 from orchestrator.client.triggers import Declared, Triggers
+from orchestrator.dispatch.loops import side_by_side
 from orchestrator.dispatch.rules import Rules
 from orchestrator.errors import Conflict, NotFound, OrchestratorError, Refused, Unavailable
 from orchestrator.settings import Settings
@@ -169,10 +170,7 @@ class FolderWatcher:
             async with self._room:
                 looks[path].done = await self._start(one, path, found[path])
 
-        results = await asyncio.gather(*(see_to(path) for path in due), return_exceptions=True)
-        for problem in results:
-            if isinstance(problem, BaseException):
-                raise problem
+        await side_by_side(see_to(path) for path in due)
 
     async def _start(self, one: Declared, path: Path, stamp: Stamp) -> bool:
         """Start a file's run; whether it has been seen to. Raises Unavailable."""

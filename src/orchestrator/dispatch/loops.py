@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Iterable, Sequence
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Protocol, Self, TypeVar
 
 from temporalio.service import RPCError
 
 from orchestrator.errors import OrchestratorError
+
+T = TypeVar("T")
 
 _LOGGER = logging.getLogger("orchestrator.dispatch")
 _FIRST_PAUSE = 0.5
@@ -78,3 +80,23 @@ async def _run(loop: Loop) -> None:
             if said:
                 _LOGGER.info("%s goes on", loop.name)
             pause, said = _FIRST_PAUSE, ""
+
+
+async def side_by_side(works: Iterable[Awaitable[T]]) -> list[T]:
+    """What all of them gave. Each is done to its end before the first problem among them is raised."""
+    results = await asyncio.gather(*works, return_exceptions=True)
+    done: list[T] = []
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+        done.append(result)
+    return done
+
+
+async def until(arrived: asyncio.Event, seconds: float) -> None:
+    """Wait until something arrives, at most so many seconds."""
+    try:
+        async with asyncio.timeout(seconds):
+            await arrived.wait()
+    except TimeoutError:
+        return

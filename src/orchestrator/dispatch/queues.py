@@ -10,6 +10,7 @@ from orchestrator.client import Client
 from orchestrator.client.queues import QueueDesk
 from orchestrator.client.starting import keyed_run_id
 from orchestrator.client.triggers import Declared, Triggers
+from orchestrator.dispatch.loops import side_by_side, until
 from orchestrator.dispatch.rules import Rules
 from orchestrator.errors import NotFound, OrchestratorError, Unavailable
 from orchestrator.spec.definition import Json
@@ -53,14 +54,9 @@ class QueueConsumer:
         ours = [queue for queue in consumers if self._desk.in_store(queue)]
         others = [queue for queue in consumers if queue not in ours]
         due = await self._store.queues.with_due(ours) if ours else []
-        results = await asyncio.gather(
-            *(self._tend(queue, consumers[queue]) for queue in [*due, *others]), return_exceptions=True
-        )
-        for problem in results:
-            if isinstance(problem, BaseException):
-                raise problem
+        results = await side_by_side(self._tend(queue, consumers[queue]) for queue in [*due, *others])
         if not any(results):
-            await _until(self._store.queues.arrived, POLL_OTHERS if others else POLL)
+            await until(self._store.queues.arrived, POLL_OTHERS if others else POLL)
 
     async def _by_queue(self) -> dict[str, list[Rules]]:
         declared = await self._triggers.all()
@@ -99,10 +95,7 @@ class QueueConsumer:
                 await self._see_to(message, consumers, entry, broker)
 
         taken = await broker.take(queue, max(AT_ONCE, entry.concurrency), entry.lease)
-        results = await asyncio.gather(*(see_to(message) for message in taken), return_exceptions=True)
-        for problem in results:
-            if isinstance(problem, BaseException):
-                raise problem
+        await side_by_side(see_to(message) for message in taken)
         return len(taken)
 
     async def _see_to(self, message: Message, consumers: Sequence[Rules], entry: QueueEntry, broker: Broker) -> None:
@@ -172,11 +165,3 @@ def _trigger(message: Message, declared: Declared) -> dict[str, Json]:
         "queue": message.queue,
         "message_id": message.id,
     }
-
-
-async def _until(arrived: asyncio.Event, seconds: float) -> None:
-    try:
-        async with asyncio.timeout(seconds):
-            await arrived.wait()
-    except TimeoutError:
-        return

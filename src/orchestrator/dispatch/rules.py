@@ -52,13 +52,21 @@ class Rules:
 
     def key(self, trigger: Mapping[str, Json]) -> str | None:
         """Its ``idempotency_key``; None where there is none. Raises Refused where that cannot be told."""
-        if self._key is None:
+        value = self._rendered(self._key, trigger, "idempotency_key")
+        return None if value in (None, "") else str(value)
+
+    def batch_key(self, trigger: Mapping[str, Json]) -> Json:
+        """The value of its ``batch.key``; None where there is none. Raises Refused where that cannot be told."""
+        return self._rendered(self._batch_key, trigger, "batch.key")
+
+    def _rendered(self, template: CompiledValue | None, trigger: Mapping[str, Json], what: str) -> Json:
+        """A template of the trigger over ``trigger``. Raises Refused naming ``what``."""
+        if template is None:
             return None
         try:
-            value = self._key.render({"trigger": trigger}, _meter()).value
+            return template.render({"trigger": trigger}, _meter()).value
         except ExpressionError as error:
-            raise Refused(f"the `idempotency_key` of trigger '{self.declared.id}': {error}") from error
-        return None if value in (None, "") else str(value)
+            raise Refused(f"the `{what}` of trigger '{self.declared.id}': {error}") from error
 
     @cached_property
     def _condition(self) -> Expression | None:
@@ -75,6 +83,11 @@ class Rules:
     @cached_property
     def _key(self) -> CompiledValue | None:
         written = self.declared.trigger.get("idempotency_key")
+        return None if written is None else compile_value(written, Names())
+
+    @cached_property
+    def _batch_key(self) -> CompiledValue | None:
+        written = (self.declared.trigger.get("batch") or {}).get("key")
         return None if written is None else compile_value(written, Names())
 
 

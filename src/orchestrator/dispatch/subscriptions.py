@@ -2,24 +2,12 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from functools import cached_property
 
 from orchestrator.admission import now_text
 from orchestrator.client.triggers import Declared, Triggers
-from orchestrator.errors import FieldProblem, InputsInvalid, Refused
-from orchestrator.expressions import (
-    CompiledValue,
-    Expression,
-    ExpressionError,
-    Meter,
-    Names,
-    compile_expression,
-    compile_value,
-)
+from orchestrator.dispatch.rules import Rules
 from orchestrator.spec.definition import Json
 from orchestrator.spec.events import OWN_SOURCE
 from orchestrator.spec.patterns import matches_type
@@ -28,10 +16,8 @@ from orchestrator.store.events import KeptEvent
 
 
 @dataclass(frozen=True)
-class Subscription:
-    """One event trigger, its expressions compiled once."""
-
-    declared: Declared
+class Subscription(Rules):
+    """One event trigger: its rules, and which events it is for."""
 
     @property
     def patterns(self) -> tuple[str | None, str | None]:
@@ -44,22 +30,6 @@ class Subscription:
     def delay(self) -> float:
         """Seconds between an event and the start of its run."""
         return float(self.declared.trigger.get("delay") or 0.0)
-
-    @cached_property
-    def condition(self) -> Expression | None:
-        """The trigger's ``if``."""
-        written = self.declared.trigger.get("if")
-        return (
-            None
-            if written is None
-            else compile_expression(str(written).lower() if written in (True, False) else written, Names())
-        )
-
-    @cached_property
-    def inputs(self) -> dict[str, CompiledValue] | None:
-        """The trigger's ``inputs``."""
-        given = self.declared.trigger.get("inputs")
-        return None if given is None else {name: compile_value(value, Names()) for name, value in given.items()}
 
     def wants(self, event: Mapping[str, Json]) -> bool:
         """Whether type and source fit. The engine's own events only by their full name."""
@@ -101,38 +71,6 @@ class Subscriptions:
         return [one for one in await self.all() if one.wants(event)]
 
 
-def applies(one: Subscription, trigger: dict[str, Json], event: dict[str, Json]) -> bool:
-    """Whether the trigger's ``if`` lets the event through. Raises Refused."""
-    if one.condition is None:
-        return True
-    try:
-        return one.condition.evaluate_bool({"trigger": trigger, "event": event}, _meter())
-    except ExpressionError as error:
-        raise Refused(f"the `if` of trigger '{one.declared.id}': {error}") from error
-
-
-def inputs_of(one: Subscription, trigger: dict[str, Json]) -> dict[str, Json]:
-    """The run's inputs. Raises InputsInvalid."""
-    if one.inputs is None:
-        body = trigger["body"]
-        return body if isinstance(body, dict) else {}
-    inputs: dict[str, Json] = {}
-    for name, template in one.inputs.items():
-        try:
-            inputs[name] = template.render({"trigger": trigger}, _meter()).value
-        except ExpressionError as error:
-            raise InputsInvalid(one.declared.flow, [FieldProblem(name, str(error))]) from error
-    return inputs
-
-
-def rendered(one: Subscription, template: Json, trigger: dict[str, Json], what: str) -> Json:
-    """A template of the trigger over ``trigger``. Raises Refused naming ``what``."""
-    try:
-        return compile_value(template, Names()).render({"trigger": trigger}, _meter()).value
-    except ExpressionError as error:
-        raise Refused(f"the `{what}` of trigger '{one.declared.id}': {error}") from error
-
-
 def batch_trigger(one: Subscription, events: Sequence[dict[str, Json]]) -> dict[str, Json]:
     """The run's ``trigger`` for several events: ``body`` lists their data."""
     return {
@@ -142,7 +80,3 @@ def batch_trigger(one: Subscription, events: Sequence[dict[str, Json]]) -> dict[
         "body": [event["data"] for event in events],
         "events": [{name: value for name, value in event.items() if name != "data"} for event in events],
     }
-
-
-def _meter() -> Meter:
-    return Meter(lambda: datetime.now(UTC), lambda: str(uuid.uuid4()))
