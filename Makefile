@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 # Tests that kill processes and look at what happens in time: they have the machine to themselves.
-ALONE := $(addprefix tests/e2e/test_,agents.py chaos.py crashes.py queues_crash.py webhooks_crash.py)
+ALONE := $(addprefix tests/e2e/test_,agents.py chaos.py crashes.py events_crash.py queues_crash.py webhooks_crash.py)
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo up test lint format types unit bench chaos schema lock clean
@@ -54,7 +54,6 @@ bench: $(STAMP) ## Measure flows against hand-written Temporal workflows
 
 chaos: $(STAMP) ## Kill workers, gateway and Temporal in the middle of 200 runs, and check every promise
 	$(BIN)/python -m tests.e2e.chaos --runs 200
-	$(BIN)/pytest tests/e2e/chaos_events.py
 	$(BIN)/pytest tests/engine/flows/test_oracle.py tests/engine/flows/test_continue.py -q --hypothesis-profile=chaos
 
 schema: $(STAMP) ## Write the JSON Schemas that editors use for flow and project files

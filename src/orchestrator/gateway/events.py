@@ -79,8 +79,10 @@ def router(
         limit: Annotated[int, Query(ge=1, le=500)] = 50,
     ) -> EventList:
         """Newest first, with what became of each."""
+        # Counted first: with nothing waiting, every event shown that was accepted before is shown with its outcome.
+        waiting = await client.store.events.waiting()
         found = await client.store.events.list(kind=type, limit=limit)
-        return EventList(events=[_shown(one) for one in found], waiting=await client.store.events.waiting())
+        return EventList(events=[_shown(one) for one in found], waiting=waiting)
 
     return api
 
