@@ -31,6 +31,8 @@ from orchestrator.store.database import Store
 from orchestrator.store.flows import FlowVersion, PublishedVersion
 
 FLOW_SUFFIXES = (".yaml", ".yml")
+TEST_ENDING = ".test"
+"""``<flow>.test.yaml`` holds the tests of a flow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,8 +192,13 @@ async def _add_subflows(store: Store, definitions: dict[str, Definition], stored
 
 
 def flow_files(folder: Path) -> list[Path]:
-    """The flow files under ``folder``, in a stable order; none when there is no such folder."""
-    return sorted(path for path in folder.rglob("*") if path.suffix in FLOW_SUFFIXES and path.is_file())
+    """The flow files under ``folder``, in a stable order; none when there is no such folder. Tests of flows
+    (``*.test.yaml``) are none."""
+    return sorted(path for path in folder.rglob("*") if _is_flow(path) and path.is_file())
+
+
+def _is_flow(path: Path) -> bool:
+    return path.suffix in FLOW_SUFFIXES and not path.stem.endswith(TEST_ENDING)
 
 
 async def admit(
