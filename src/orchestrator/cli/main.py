@@ -19,6 +19,7 @@ from orchestrator.cli import (
     control,
     events,
     flows,
+    init,
     mcp,
     payloads,
     queues,
@@ -77,6 +78,7 @@ def version() -> None:
 
 
 stack.add_to(app)
+init.add_to(app)
 flows.add_to(app)
 runs.add_to(app)
 control.add_to(runs.runs_app)
