@@ -55,6 +55,13 @@ def _pattern(value: str) -> str:
     return value
 
 
+_RESERVED = (
+    *("/v1", "/health", "/ready", "/metrics", "/docs", "/openapi.json", "/mcp", "/codec"),
+    *("/inbox", "/runs", "/pages"),
+)
+"""Paths of the gateway itself; the last ones are its pages and what they load."""
+
+
 def _webhook_path(value: str) -> str:
     if not value.startswith("/"):
         raise ValueError(f"{value!r} must start with /")
@@ -63,7 +70,7 @@ def _webhook_path(value: str) -> str:
     names = re.findall(r"\{([^{}]*)\}", value)
     if len(set(names)) != len(names) or not all(re.fullmatch(r"[A-Za-z_]\w*", name) for name in names):
         raise ValueError(f"{value!r}: each {{name}} is a word used once")
-    for reserved in ("/v1", "/health", "/ready", "/metrics", "/docs", "/openapi.json", "/mcp", "/inbox", "/codec"):
+    for reserved in _RESERVED:
         if value == reserved or value.startswith(reserved + "/"):
             raise ValueError(f"{value!r} is a path of the gateway itself; choose another")
     return value

@@ -77,6 +77,7 @@ TRIGGERS = [
     ("{type: webhook, path: /x, endpoint: /x}", "a webhook needs its `path`"),
     ("{type: webhook, path: x}", "2:35: `path`: 'x' must start with /"),
     ("{type: webhook, path: /v1/runs}", "'/v1/runs' is a path of the gateway itself"),
+    ("{type: webhook, path: /runs/new}", "'/runs/new' is a path of the gateway itself"),
     ("{type: webhook, path: '/a/{b}/{b}'}", "each {name} is a word used once"),
     ("{type: webhook, path: /x, method: GTE}", '`method` must be `GET`, `POST`, `PUT`, `PATCH` or `DELETE`, got the text "GTE"'),
     ("{type: webhook, path: /x, respnd: result}", "unknown key `respnd` in a `webhook` trigger (did you mean `respond`?)"),
