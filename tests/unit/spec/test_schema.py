@@ -15,7 +15,7 @@ from orchestrator.spec.schema import flow_schema, project_schema
 from orchestrator.spec.source import read_source
 
 ROOT = Path(__file__).resolve().parents[3]
-EXAMPLES = sorted((ROOT / "workflows").glob("*.yaml"))
+EXAMPLES = sorted(path for path in (ROOT / "workflows").rglob("*.yaml") if not path.name.endswith(".test.yaml"))
 FLOW = jsonschema.Draft202012Validator(flow_schema())
 
 
