@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -29,11 +30,13 @@ from orchestrator.payloads.converter import carrying, release
 from orchestrator.settings import Settings
 from orchestrator.spec.concurrency import trigger_event
 from orchestrator.spec.definition import Envelope, Json
+from orchestrator.spec.loading import load_flow_file
 from orchestrator.spec.project import Project, load_project
 from orchestrator.steps.task_links import MadeLink
 from orchestrator.store.audit import Audited
 from orchestrator.store.database import Store
 from orchestrator.store.deliveries import Claim
+from orchestrator.store.flows import PublishedVersion
 from orchestrator.store.tasks import Status as TaskStatus
 from orchestrator.store.tasks import Task
 from orchestrator.telemetry import ensure_search_attributes
@@ -134,6 +137,18 @@ class Client:
             await self.temporal.workflow_service.describe_namespace(
                 DescribeNamespaceRequest(namespace=self.temporal.namespace)
             )
+
+    # -- publishing -------------------------------------------------------------------------------------------
+
+    async def publish(self, flow: Path | str) -> PublishedVersion:
+        """Make a flow known, from its file or from its YAML, so that it can be started; the same content twice is
+        published once. Raises FlowInvalid with every problem, Conflict for other content under a published version.
+        """
+        project = self._project()
+        if isinstance(flow, Path):
+            return await admission.publish(self.store, project, load_flow_file(flow, project))
+        published, _ = await admission.publish_text(self.store, project, flow)
+        return published
 
     # -- starting ---------------------------------------------------------------------------------------------
 
