@@ -81,9 +81,9 @@ class Product:
 
 
 def copy_project(folder: Path) -> Path:
-    """This repository's flows, functions and project file, in a folder of its own."""
+    """This repository's flows, functions, templates and project file, in a folder of its own."""
     shutil.copy(ROOT / "orchestrator.yaml", folder)
-    for name in ("workflows", "activities"):
+    for name in ("workflows", "activities", "templates"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     return folder
 

@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.e2e.product import ROOT, Product, copy_project
+from tests.e2e.example_services import Services, copy_house
+from tests.e2e.product import ROOT, Product
 
 from orchestrator.settings import PREFIX, READERS
 from orchestrator.spec.loading import load_flow
@@ -20,8 +21,9 @@ from orchestrator.spec.project import Project, load_project
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"^```(\w*)( \w+)?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-BY_HAND = ("make ", ". .venv")
-"""Lines a reader types that a test cannot: they would run the tests again, or change the reader's own shell."""
+BY_HAND = ("make ", ". .venv", "python workflows/services")
+"""Lines a reader types that a test cannot: they would run the tests again, change the reader's own shell, or start what
+runs already."""
 SLOW = 280
 """Seconds a page may take: each command starts an interpreter, on a machine that may have little left for it."""
 
@@ -79,9 +81,17 @@ PAGES_WITH_SHELL = sorted({page for page, _, text in blocks("sh") if commands(te
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
-    """A running product in a copy of this project, docs included, as a new user has it: without a key."""
-    folder = copy_project(tmp_path_factory.mktemp("docs"))
+def example_services() -> Iterator[Services]:
+    started = Services()
+    yield started
+    started.stop()
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory, example_services: Services) -> Iterator[Product]:
+    """A running product in a copy of this project, docs included, as a new user has it: without a key, the example
+    services beside it."""
+    folder = copy_house(tmp_path_factory.mktemp("docs"), example_services)
     shutil.copytree(ROOT / "docs", folder / "docs")
     running = Product(folder)
     running.wait_for("ready")
@@ -90,12 +100,13 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
 
 
 @pytest.mark.parametrize("page", PAGES_WITH_SHELL)
-def test_the_commands_of_a_page_run_in_order(page: str, served: Product) -> None:
+def test_the_commands_of_a_page_run_in_order(page: str, served: Product, example_services: Services) -> None:
     script = "\n".join(commands(text) for name, _, text in blocks("sh") if name == page)
     # A reader is slower than a script: what a step has not reached yet is asked for again.
     patient = "curl -sSf --retry 8 --retry-all-errors --retry-delay 1"
     script = script.replace("\norchestrator tasks", "\npatient orchestrator tasks")
     script = script.replace("127.0.0.1:8000", f"127.0.0.1:{served.settings.port}").replace("curl -s", patient)
+    script = example_services.moved(script)
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     environment = served.environment | {"PATH": path, "TEMPORAL_ADDRESS": served.settings.address}
     run = subprocess.run(

@@ -4,7 +4,8 @@
 
 Every file beside this one is one service: it defines ``router``. What was asked of them is listed at ``/_calls``, the
 mail that came at ``/_mails``. ``POST /_failures {"path": "/payments", "status": 503, "times": 2}`` makes the next two
-requests below that path fail; ``DELETE /_calls`` forgets all of it.
+requests below that path fail, and with ``"done": true`` do their work before; the path ``/mail/kim@example.com`` stands
+for mail to somebody. ``DELETE /_calls`` forgets all of it.
 """
 
 from __future__ import annotations
@@ -38,6 +39,8 @@ class Failure(BaseModel):
     times: int = 1
     method: str | None = None
     delay: float = 0.0
+    done: bool = False
+    """The request does its work, and only its answer is lost."""
 
 
 class Record:
@@ -90,9 +93,9 @@ def application(record: Record) -> FastAPI:
         record.calls.append(call)
         del record.calls[:-KEPT]
         failure = record.failure_for(request.method, request.url.path)
-        if failure is None:
+        if failure is None or failure.done:
             response = await answer(request)
-        else:
+        if failure is not None:
             await asyncio.sleep(failure.delay)
             response = Response(json.dumps({"error": "as ordered"}), failure.status, media_type="application/json")
         call["status"] = response.status_code
@@ -127,10 +130,17 @@ def _parsed(raw: bytes) -> Json:
 
 
 class Postbox:
-    """Takes every mail."""
+    """Takes every mail, unless a failure is due for ``/mail/`` and the address."""
 
     def __init__(self, record: Record) -> None:
         self._record = record
+
+    async def handle_RCPT(self, _server: Json, _session: Json, envelope: Json, address: str, _options: Json) -> str:
+        failure = self._record.failure_for("MAIL", f"/mail/{address}")
+        if failure is not None:
+            return f"{failure.status} refused, as ordered"
+        envelope.rcpt_tos.append(address)
+        return "250 OK"
 
     async def handle_DATA(self, _server: Json, _session: Json, envelope: Json) -> str:
         message = message_from_bytes(envelope.content, policy=policy.default)
