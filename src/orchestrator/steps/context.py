@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
 from pydantic import BaseModel, ValidationError
+from temporalio import activity
 
 from orchestrator.catalogue import ReadyEntryUnusable, where_to_get, with_ready_entry
 from orchestrator.errors import TerminalError
@@ -101,6 +102,9 @@ class StepContext:
     """What the step consumed (tokens, cost); recorded beside its output, also when the attempt fails."""
     warnings: list[str] = field(default_factory=list)
     """What the run's warnings should say of this step although it completed."""
+    report: Callable[[Json], None] = activity.heartbeat
+    """Says how far the attempt has got: any small JSON, shown by Temporal while the step runs. In a function's
+    process it reaches the worker."""
     asked: dict[str, Json] | None = None
     """Set by a step that needs people's answers before it can go on, instead of an output: ``{"state", "requests":
     [{"id", "message", "schema"}]}``. It is called again with a second argument that holds them."""

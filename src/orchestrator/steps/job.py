@@ -26,6 +26,13 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a function has got, said before its reply."""
+
+    details: Json
+
+
+@dataclass(frozen=True, slots=True)
 class Reply:
     """What a process answers: the output as JSON or an error, and what the step used up."""
 

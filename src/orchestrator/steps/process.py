@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import pickle
@@ -9,6 +10,7 @@ import queue
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
@@ -19,7 +21,7 @@ from orchestrator.errors import FlowInvalid, StepError, TerminalError
 from orchestrator.security.secrets import Secrets
 from orchestrator.steps.context import CURRENT, Json, Resources, StepContext
 from orchestrator.steps.function import Function, find_function, invoke_arguments
-from orchestrator.steps.job import Job, Reply, from_application
+from orchestrator.steps.job import Job, Progress, Reply, from_application
 
 _FUNCTIONS: dict[tuple[str, str], Function] = {}
 
@@ -34,12 +36,15 @@ def serve() -> None:
     os.dup2(2, 1)
     received: queue.SimpleQueue[Job] = queue.SimpleQueue()
     threading.Thread(target=_receive, args=(jobs, received), daemon=True).start()
+    say = functools.partial(_say, replies)
     while True:
-        job = received.get()
-        reply = pickle.dumps(_answer(job))
-        replies.write(len(reply).to_bytes(8, "big"))
-        replies.write(reply)
-        replies.flush()
+        say(_answer(received.get(), say))
+
+
+def _say(replies: BinaryIO, what: Reply | Progress) -> None:
+    message = pickle.dumps(what)
+    replies.write(len(message).to_bytes(8, "big") + message)
+    replies.flush()
 
 
 def _receive(jobs: BinaryIO, received: queue.SimpleQueue[Job]) -> None:
@@ -52,9 +57,13 @@ def _receive(jobs: BinaryIO, received: queue.SimpleQueue[Job]) -> None:
         os.killpg(0, signal.SIGKILL)
 
 
-def _answer(job: Job) -> Reply:
+def _answer(job: Job, say: Callable[[Progress], None]) -> Reply:
     secrets = Secrets(job.step["settings"].secrets)
-    context = StepContext(secrets=secrets, resources=Resources(), **job.step)
+
+    def report(details: Json) -> None:
+        say(Progress(secrets.mask(to_jsonable_python(details, fallback=str))))
+
+    context = StepContext(secrets=secrets, resources=Resources(), report=report, **job.step)
     logging.basicConfig(level=context.settings.log_level, stream=sys.stderr)
     CURRENT.set(context)
     try:

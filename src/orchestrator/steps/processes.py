@@ -14,11 +14,11 @@ from dataclasses import fields
 from orchestrator.errors import StepError
 from orchestrator.steps.context import Json, StepContext
 from orchestrator.steps.function import Function
-from orchestrator.steps.job import WORKER_LOST, Job, Reply
+from orchestrator.steps.job import WORKER_LOST, Job, Progress, Reply
 
 POOL = "processes"
 """The key of the pool among the worker's resources."""
-_OWN = ("resources", "secrets", "logger")
+_OWN = ("resources", "secrets", "logger", "report")
 """Members of a StepContext that a process makes for itself."""
 _BOOT = """
 import json, sys
@@ -43,7 +43,7 @@ class Processes:
         async with self._free:
             process = self._take() or await _Process.start()
             try:
-                reply = await process.ask(Job(function.file, function.name, args, step))
+                reply = await process.ask(Job(function.file, function.name, args, step), context)
             except BaseException as error:
                 ended = self._end(process)
                 if isinstance(error, asyncio.IncompleteReadError | ConnectionError):
@@ -101,7 +101,8 @@ class _Process:
         """Exit code; None while it lives."""
         return self._process.returncode
 
-    async def ask(self, job: Job) -> Reply:
+    async def ask(self, job: Job, context: StepContext) -> Reply:
+        """The reply to a job; what is said of its progress on the way is reported."""
         writer, reader = self._process.stdin, self._process.stdout
         assert writer is not None
         assert reader is not None
@@ -109,9 +110,12 @@ class _Process:
         writer.write(len(message).to_bytes(8, "big"))
         writer.write(message)
         await writer.drain()
-        size = int.from_bytes(await reader.readexactly(8), "big")
-        reply: Reply = pickle.loads(await reader.readexactly(size))
-        return reply
+        while True:
+            size = int.from_bytes(await reader.readexactly(8), "big")
+            said: Progress | Reply = pickle.loads(await reader.readexactly(size))
+            if isinstance(said, Reply):
+                return said
+            context.report(said.details)
 
     async def end(self) -> None:
         """By force: what computes hears nothing else."""

@@ -79,6 +79,15 @@ def parent_of_sleep():
     child.wait()
 
 @activity.defn
+@cpu
+def tell():
+    step = current_step()
+    step.report({"done": 3, "of": 10, "with": step.secrets.get("TOKEN")})
+    while not (pathlib.Path(__file__).parent.parent / "go").exists():
+        time.sleep(0.02)
+    return "told"
+
+@activity.defn
 async def tick():
     await asyncio.sleep(0.01)
     return "ticked"
@@ -151,6 +160,22 @@ async def test_it_knows_its_step_and_what_it_was_told_in_secret_stays_so(bench: 
     assert result["output"]["path"] == "the-step"
     assert result["output"]["key"].endswith("/the-step#1")
     assert result["output"]["secret"] == "***"
+
+
+async def test_what_it_reports_is_shown_while_it_runs_and_no_secret_with_it(bench: Bench) -> None:
+    handle = await bench.start("tell")
+
+    async def reported() -> Any:
+        while True:
+            pending = (await handle.describe()).raw_description.pending_activities
+            for one in pending:
+                for payload in one.heartbeat_details.payloads:
+                    return json.loads(payload.data)
+            await asyncio.sleep(0.05)
+
+    assert await asyncio.wait_for(reported(), 60) == {"done": 3, "of": 10, "with": "***"}
+    (bench.settings.project_dir / "go").touch()
+    assert (await asyncio.wait_for(handle.result(), 60))["output"] == "told"
 
 
 @pytest.mark.parametrize(
