@@ -14,6 +14,7 @@ import argparse
 import asyncio
 import importlib.util
 import json
+import sys
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -74,6 +75,8 @@ def application(record: Record) -> FastAPI:
         if spec is None or spec.loader is None:
             raise ImportError(f"{file} cannot be read as Python")
         module = importlib.util.module_from_spec(spec)
+        # Dataclasses and models look up there what their annotations mean.
+        sys.modules[spec.name] = module
         spec.loader.exec_module(module)
         app.include_router(module.router)
 
