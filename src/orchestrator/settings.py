@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from orchestrator.errors import SettingsInvalid
 
@@ -30,6 +31,8 @@ class Settings:
     port: int = 8000
     public_url: str = ""
     """How others reach the gateway; empty: ``http://host:port``."""
+    timezone: str = "UTC"
+    """IANA name of the time zone for which pages tell moments."""
     allowed_hosts: tuple[str, ...] = ()
     """Names by which ``/mcp`` may be reached besides localhost, ``host`` and that of ``public_url``, comma
     separated."""
@@ -157,6 +160,13 @@ def _flag(text: str) -> bool:
     return words[text.lower()]
 
 
+def _timezone(text: str) -> str:
+    try:
+        return ZoneInfo(text).key
+    except (ZoneInfoNotFoundError, OSError) as error:
+        raise ValueError("write an IANA name such as Asia/Seoul") from error
+
+
 def _paths(text: str) -> tuple[Path, ...]:
     return tuple(Path(part) for part in text.split(":") if part)
 
@@ -190,6 +200,7 @@ READERS: Mapping[str, Callable[[str], object]] = {
     "host": str,
     "port": _port,
     "public_url": str,
+    "timezone": _timezone,
     "allowed_hosts": _hosts,
     "store_url": str,
     "temporal_port": _port,

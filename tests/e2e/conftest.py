@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import Browser, sync_playwright
 from tests.e2e.product import ROOT, Product, copy_project
 
 TEST_SECONDS = 300
@@ -59,3 +60,17 @@ def product(tmp_path_factory: pytest.TempPathFactory, claude_url: str) -> Iterat
     running.wait_for("ready")
     yield running
     running.stop()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """A headless Chromium, for the pages. Its tests are plain functions: while it is open this thread has a running
+    event loop, so it lives as long as one module, in which nothing calls ``asyncio.run``."""
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("the pages are looked at with Chromium, which is not installed: apt-get install chromium")
+    with sync_playwright() as playwright:
+        # Playwright starts it without a sandbox unless told otherwise; it sees pages of this machine alone.
+        opened = playwright.chromium.launch(executable_path=chromium, args=["--disable-dev-shm-usage"])
+        yield opened
+        opened.close()

@@ -30,6 +30,7 @@ from orchestrator.gateway import (
     flows,
     health,
     hooks,
+    pages,
     problems,
     queues,
     runs,
@@ -95,6 +96,7 @@ def create_app(client: Client, store: Store, project: Project | Callable[[], Pro
         events.router(client, current_project, settings, subscriptions),
         queues.router(desk),
         hooks.router(store, routes, settings, webhooks.counts),
+        pages.router(client, current_project, settings),
     ):
         app.include_router(router)
     # A route like the others: whatever middleware guards the API guards it too.

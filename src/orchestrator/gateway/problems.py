@@ -111,6 +111,11 @@ def problem(
     return JSONResponse(body, status, headers, MEDIA_TYPE)
 
 
+def status_of(error: OrchestratorError) -> int:
+    """The HTTP status of one of our own errors."""
+    return _STATUS.get(error.code, 500)
+
+
 def problem_of(error: OrchestratorError, instance: str | None = None) -> JSONResponse:
     """The problem answer of one of our own errors."""
     members: dict[str, Any] = {"instance": instance}
@@ -120,7 +125,7 @@ def problem_of(error: OrchestratorError, instance: str | None = None) -> JSONRes
         members |= {"run_id": error.run_id, "error": error.error}
     elif isinstance(error, RunCancelled):
         members["run_id"] = error.run_id
-    status = _STATUS.get(error.code, 500)
+    status = status_of(error)
     headers = {"Retry-After": "1"} if status == 503 else None
     return problem(status, str(error), code=error.code, headers=headers, **members)
 
