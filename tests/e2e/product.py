@@ -20,6 +20,7 @@ from orchestrator.settings import Settings
 ROOT = Path(__file__).resolve().parents[2]
 READY_SECONDS = 180.0
 STOP_SECONDS = 60.0
+ENDED_SECONDS = 120.0
 """A few seconds on an idle machine; these bound a busy one."""
 
 
@@ -96,6 +97,16 @@ def run_of(product: Product, run_id: str) -> dict[str, Any]:
         return {}
     answer: dict[str, Any] = shown.json() if shown.status_code == 200 else {}
     return answer
+
+
+def ended(product: Product, run_id: str, seconds: float = ENDED_SECONDS) -> dict[str, Any]:
+    """The run as the gateway shows it once it is over."""
+    deadline = time.monotonic() + seconds
+    while (run := run_of(product, run_id)).get("status") in (None, "running"):
+        if time.monotonic() > deadline:
+            pytest.fail(f"run {run_id} is not over within {seconds:g} s: {run}")
+        time.sleep(0.2)
+    return run
 
 
 def waits_for(product: Product, run_id: str, step: str) -> bool:
