@@ -55,7 +55,7 @@ bench: $(STAMP) ## Measure flows against hand-written Temporal workflows
 chaos: $(STAMP) ## Kill workers, gateway and Temporal in the middle of 200 runs, and check every promise
 	$(BIN)/python -m tests.e2e.chaos --runs 200
 	DELIVERIES=2000 $(BIN)/pytest tests/e2e/test_webhooks_crash.py
-	$(BIN)/pytest tests/engine/flows/test_oracle.py tests/engine/flows/test_continue.py -q --hypothesis-profile=chaos
+	$(BIN)/pytest tests/unit/engine/test_carry_properties.py tests/engine/flows/test_oracle.py tests/engine/flows/test_continue.py -q --hypothesis-profile=chaos
 
 schema: $(STAMP) ## Write the JSON Schemas that editors use for flow and project files
 	$(BIN)/orchestrator schema flow > docs/flow.schema.json

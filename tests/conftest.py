@@ -13,9 +13,14 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 from temporalio.client import Client
 from temporalio.service import RPCError
+
+hypothesis.settings.register_profile("suite", derandomize=True, deadline=None)
+"""The same examples in every run of the suite; `make chaos` looks for new ones."""
+hypothesis.settings.load_profile("suite")
 
 _FAST = (
     *(f"history.{name}ProcessorMaxPollRPS=2000" for name in ("transfer", "visibility", "timer")),

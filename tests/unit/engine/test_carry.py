@@ -322,6 +322,29 @@ def test_a_rerun_in_a_pass_repeats_the_later_passes_and_their_folded_ones_get_ne
     assert carried.journal["prefixes"] == {"each": 1}
 
 
+@pytest.mark.parametrize("concurrency", [1, 3])
+def test_a_rerun_in_a_pass_that_was_tolerated_opens_what_is_around_the_step(concurrency: int) -> None:
+    body = [{"id": "g", "parallel": [step("a"), step("b")]}]
+    loop = of({"id": "f", "type": "for-each", "config": {"items": 3, "tolerate": 1, "concurrency": concurrency,
+                                                         "steps": body}})  # fmt: skip
+    old = journal(loop, "f:+ f[0]/g:x f[0]/g/a:+ f[0]/g/b:x", folded={"f": 2})
+    old["records"][0][1] |= {"output": [None, 1, 1], "errors": [{"index": 0, "item": 0, "error": "told"}]}
+    carried = carry.rerun(old, loop, "f[0]/g/b")
+    assert left(carried) == {"f": ".", "f[0]/g": ".", "f[0]/g/a": "+"}
+    state = carried.journal["states"]["f"]
+    assert state["errors"] == []
+    assert (state["low"], state["again"]) == ((0, []) if concurrency == 1 else (3, [0]))
+
+
+def test_a_rerun_in_a_pass_says_that_folded_passes_after_it_are_repeated() -> None:
+    loop = of({"id": "f", "type": "for-each", "config": {"items": 3, "tolerate": 1, "steps": [step("a")]}})
+    errors = [{"index": index, "item": index, "error": "told"} for index in (0, 2)]
+    state = {"low": 2, "errors": errors, "outputs": {"1": 1}}
+    carried = carry.rerun(journal(loop, "f:x f[0]/a:x f[2]/a:x", folded={"f": 1}, states={"f": state}), loop, "f[0]/a")
+    assert set(carried.again) == {"f", "f[0]/a", "f[2]/a"}
+    assert carried.journal["prefixes"] == {"f": 1}
+
+
 def test_a_rerun_of_a_loop_gives_every_step_of_every_pass_a_new_key() -> None:
     carried = carry.rerun(journal(WIDE, "each:+ c:+", folded={"each": 5}), WIDE, "each")
     assert (shown(carried), carried.journal["prefixes"], carried.journal["folded"]) == ("", {"each": 1}, {})

@@ -22,19 +22,20 @@ class Cut:
         for depth in range(len(place.parents) - 1, -1, -1):
             around = place.parents[depth]
             self._tree.forced[around.path] = around.label
-            if around.index is not None and not _is_concurrent(around.node):
-                self._cut_passes(around.path, around.index)
+            if around.index is not None:
+                self._tree.cut_passes.add((around.path, around.index))
+                if not _is_concurrent(around.node):
+                    self._cut_passes(around.path, around.index)
             holder = place.parents[:depth]
             prefix = around.path[: len(around.path) - len(around.node.id)]
             self._drop_after(self._tree.list_of(holder, place.root), around.node.id, prefix)
 
     def _cut_passes(self, loop: str, first: int) -> None:
-        """Passes after ``first`` run again; those of them that are folded have records no more, so that everything in
-        the loop gets a new generation."""
+        """Passes after ``first`` run again; those of them that are folded have records no more."""
         self._tree.from_pass[loop] = first
         low = self._tree.states.get(loop, {}).get("low")
         if loop in self._tree.folded and (low is None or low > first + 1):
-            self._tree.prefixes[loop] = self._tree.prefixes.get(loop, 0) + 1
+            self._tree.repeat_passes(loop)
         for index in self._tree.passes(loop):
             if index > first:
                 self._drop_pass(loop, index)

@@ -205,9 +205,8 @@ class Revival:
         again: list[int] = []
         for index in self._tree.passes(path):
             done = record["status"] == "completed" or reopening.is_done(node.type, state, index)
-            if (index in errors and not failed) or (
-                done and index not in errors and not self._pass_is_open(path, index)
-            ):
+            tolerated = index in errors and not failed and (path, index) not in self._tree.cut_passes
+            if tolerated or (done and index not in errors and not self._pass_is_open(path, index)):
                 continue
             again.append(index)
             self._revive_list(node.lists["steps"], f"{path}[{index}]/")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from pydantic import ValidationError
@@ -52,6 +52,8 @@ class Tree:
         """Steps that are opened whatever their record says, with the list that goes on."""
         self.from_pass: dict[str, int] = {}
         """Loops whose passes run one after the other: from which pass on they run again."""
+        self.cut_passes: set[tuple[str, int]] = set()
+        """Passes in which a step runs again because somebody wants it."""
         self.again: dict[str, None] = {}
         self.undone: dict[str, None] = {}
         self.set_again: dict[str, None] = {}
@@ -109,8 +111,8 @@ class Tree:
         return path in self.records and self.records[path]["status"] == "completed"
 
     def passes(self, path: str) -> list[int]:
-        """The passes of a loop that have records."""
-        found: dict[int, None] = {}
+        """The passes of a loop that have records, and those in which a step is wanted again."""
+        found: dict[int, None] = {index: None for loop, index in self.cut_passes if loop == path}
         for child in self.children.get(path, ()):
             rest = child[len(path) :]
             if rest.startswith("["):
@@ -147,20 +149,19 @@ class Tree:
             told_of = told and "#" not in inner[len(path) :]
             if told_of and record["status"] != "skipped" and self.is_leaf(inner):
                 self.again[inner] = None
-        self._drop_passes(loop for loop in dict.fromkeys(loops) if not any(is_inside(loop, other) for other in loops))
-        for loop in loops:
+        for loop in dict.fromkeys(loops):
             self.folded.pop(loop, None)
+            if not any(is_inside(loop, other) for other in loops):
+                self.repeat_passes(loop)
 
-    def _drop_passes(self, loops: Iterable[str]) -> None:
-        """Passes that no record knows run again: everything in these loops gets a new generation."""
-        for loop in loops:
-            self.folded.pop(loop, None)
-            self.prefixes[loop] = self.prefixes.get(loop, 0) + 1
-            self.again[loop] = None
-            place = self.place(loop)
-            if place is not None:
-                for node in place.node.walk():
-                    self.set_again |= dict.fromkeys(node.config if node.type == "set" else ())
+    def repeat_passes(self, loop: str) -> None:
+        """Passes that no record knows run again: everything in the loop gets a new generation."""
+        self.prefixes[loop] = self.prefixes.get(loop, 0) + 1
+        self.again[loop] = None
+        place = self.place(loop)
+        if place is not None:
+            for node in place.node.walk():
+                self.set_again |= dict.fromkeys(node.config if node.type == "set" else ())
 
     def _keep_owed(self, path: str, record: Record) -> None:
         """The effect of a step that runs again is still to be undone if the new run fails: as it was."""
