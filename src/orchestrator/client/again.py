@@ -169,7 +169,7 @@ class Again:
                 f"the run '{run_id}' completed, so it cannot be {done}; run it again from a step: "
                 f"`orchestrator runs rerun {run_id} --from STEP`"
             )
-        body, envelope = await _started_with(self._temporal, run_id)
+        body, envelope = await started_with(self._temporal, run_id)
         if envelope.slice is not None and envelope.parent is not None:
             raise Refused(f"the run '{run_id}' is a part of a loop of run '{envelope.parent['run']}'; choose that run")
         journal = await run.journal()
@@ -208,7 +208,7 @@ async def latest_of(temporal: temporalio.client.Client, info: RunInfo) -> RunInf
             latest = found
 
 
-async def _started_with(temporal: temporalio.client.Client, run_id: str) -> tuple[Json, Envelope]:
+async def started_with(temporal: temporalio.client.Client, run_id: str) -> tuple[Json, Envelope]:
     """Body and envelope of a run, from the beginning of its history."""
     request = GetWorkflowExecutionHistoryRequest(
         namespace=temporal.namespace,
