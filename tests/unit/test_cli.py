@@ -174,6 +174,21 @@ def test_graph_draws_every_step(cli: Cli, flows: Path) -> None:
     assert "greet<br/>" in out
 
 
+def test_graph_writes_a_picture_beside_it(cli: Cli, flows: Path) -> None:
+    code, out, err = cli("graph", "workflows/greeting.yaml", "--svg", "greeting.svg")
+    assert (code, out) == (0, "")
+    assert "greeting.svg: greeting 1.0.0" in err
+    drawn = Path("greeting.svg").read_text(encoding="utf-8")
+    assert drawn.startswith("<?xml") and 'role="img"' in drawn and ">greet<" in drawn
+    assert cli("graph", "workflows/greeting.yaml", "--svg", "-")[1].strip() == drawn.strip()
+
+
+def test_graph_says_where_it_cannot_write(cli: Cli, flows: Path) -> None:
+    code, out, err = cli("graph", "workflows/greeting.yaml", "--svg", "nowhere/greeting.svg")
+    assert (code, out) == (2, "")
+    assert "--svg nowhere/greeting.svg cannot be written: No such file or directory" in err
+
+
 @pytest.mark.parametrize(
     "arguments", [("run", "greeting"), ("runs", "list"), ("runs", "show", "x"), ("tasks", "list"), ("worker",)]
 )

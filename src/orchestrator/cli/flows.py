@@ -13,11 +13,12 @@ from typing import Annotated, Any, Literal
 import typer
 
 from orchestrator import admission
-from orchestrator.cli import graph as drawing
 from orchestrator.cli.console import BAD_INPUT, InputUnusable, run, say, say_problems, show, show_json
 from orchestrator.errors import FlowInvalid, Problem
 from orchestrator.expressions import ExpressionError, Meter, Names, compile_expression
 from orchestrator.settings import Settings
+from orchestrator.spec.graph.mermaid import mermaid
+from orchestrator.spec.graph.svg import svg_file
 from orchestrator.spec.loading import LoadedFlow, load_flow_file
 from orchestrator.spec.project import Project, load_project
 from orchestrator.spec.schema import flow_schema, project_schema
@@ -153,10 +154,24 @@ def _read_scope(path: Path | None) -> dict[str, Json]:
     return scope
 
 
-def graph(context: typer.Context, path: Annotated[Path, typer.Argument(help="A flow file.")]) -> None:
-    """Print a flow as a Mermaid diagram."""
+def graph(
+    context: typer.Context,
+    path: Annotated[Path, typer.Argument(help="A flow file.")],
+    svg: Annotated[Path | None, typer.Option("--svg", help="Write a picture there instead; - prints it.")] = None,
+) -> None:
+    """Print a flow as a Mermaid diagram, or draw it."""
     settings: Settings = context.obj
-    show(drawing.mermaid(load_flow_file(path, load_project(settings.project_dir)).definition))
+    definition = load_flow_file(path, load_project(settings.project_dir)).definition
+    if svg is None:
+        show(mermaid(definition))
+    elif str(svg) == "-":
+        show(svg_file(definition))
+    else:
+        try:
+            svg.write_text(svg_file(definition), encoding="utf-8")
+        except OSError as error:
+            raise InputUnusable(f"--svg {svg} cannot be written: {error.strerror}") from error
+        say(f"{svg}: {definition.flow} {definition.version}")
 
 
 def add_to(app: typer.Typer) -> None:
