@@ -115,13 +115,14 @@ async def _end(run: Run) -> tuple[Json, dict[str, Json] | None]:
 
 
 def _whole(steps: Mapping[str, dict[str, Json]], journal: Mapping[str, Json]) -> dict[str, dict[str, Json]]:
-    """The records with the outputs that were too large to be shown."""
+    """The records in the order they began, passes of loops among the others, with the outputs that were too large to
+    be shown."""
     kept = dict(journal.get("records", ()))
     return {
         path: record | {"output": kept[path]["output"]}
         if "output_bytes" in record and "output" in kept.get(path, {})
         else record
-        for path, record in steps.items()
+        for path, record in sorted(steps.items(), key=lambda one: one[1]["started_at"])
     }
 
 

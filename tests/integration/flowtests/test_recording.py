@@ -1,0 +1,178 @@
+"""A finished run, recorded as a case of a test file."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+import temporalio.client
+
+from orchestrator.client import Client, Run, RunCancelled, RunFailed
+from orchestrator.errors import Conflict, Refused
+from orchestrator.flowtests.recorded import read_run
+from orchestrator.flowtests.recording import recording
+from orchestrator.settings import Settings
+from orchestrator.spec.project import Project
+from orchestrator.worker import FlowWorker
+
+FUNCTIONS = '''
+from temporalio import activity
+
+@activity.defn
+def price(order: dict) -> dict:
+    """Fails at its first attempt."""
+    if activity.info().attempt == 1:
+        raise ConnectionError("the price list does not answer")
+    return {"price": order["amount"] * 2, "note": "x" * 5000}
+'''
+FLOW = """
+id: order
+version: 1
+inputs: {order: {type: object, required: [id, amount]}}
+env: {SHOP: nowhere}
+steps:
+  - id: reserve
+    type: file
+    config: {operation: write, path: "data/{{ inputs.order.id }}.txt", content: reserved}
+    compensate: {id: release, type: file, config: {operation: delete, path: "data/{{ inputs.order.id }}.txt"}}
+  - id: price
+    type: function
+    retry: {initial_interval: 10ms, on: ["*"]}
+    config: {handler: price, params: {amount: "{{ inputs.order.amount }}"}}
+  - id: parts
+    type: for-each
+    config:
+      items: 2
+      steps:
+        - {id: part, type: file, config: {operation: write, path: "data/part-{{ item }}", content: "{{ item }}"}}
+  - id: approval
+    type: human-task
+    config: {assignee: kim}
+  - id: large
+    type: condition
+    config:
+      if: "{{ inputs.order.amount }} > 100"
+      then: [{id: insure, type: file, config: {operation: read, path: data/insurance.txt}}]
+  - id: paid
+    type: wait-for-event
+    config: {event: order.paid}
+output: {price: "{{ steps.price.output.price }}", by: "{{ steps.approval.output.by }}", paid: "{{ steps.paid.output.event.data.sum }}"}
+"""
+LONG = 60
+
+
+@pytest.fixture
+async def client(temporal: temporalio.client.Client, tmp_path: Path) -> AsyncIterator[Client]:
+    """A client that knows ``FLOW``, with a worker that serves ``price``."""
+    (tmp_path / "activities").mkdir()
+    (tmp_path / "activities" / "prices.py").write_text(FUNCTIONS, encoding="utf-8")
+    settings = Settings(
+        project_dir=tmp_path,
+        temporal_address=temporal.service_client.config.target_host,
+        task_queue=f"orchestrator-{uuid4().hex[:8]}",
+    )
+    async with (
+        await Client.connect(settings, eager=True) as opened,
+        FlowWorker(settings, opened.temporal, opened.store, Project),
+    ):
+        await opened.publish(FLOW)
+        yield opened
+
+
+async def waiting_at(run: Run, step: str) -> dict[str, Any]:
+    """The state of the run once it waits at a step."""
+    async with asyncio.timeout(LONG):
+        while True:
+            state = await run.state()
+            if any(wait["step"] == step for wait in state["waits"]):
+                return state
+            await asyncio.sleep(0.05)
+
+
+async def decided(client: Client, amount: int) -> Run:
+    """A run whose task is approved."""
+    run = await client.start("order", {"order": {"id": "o1", "amount": amount}})
+    await waiting_at(run, "approval")
+    async with asyncio.timeout(LONG):
+        while not (tasks := await client.tasks()):
+            await asyncio.sleep(0.05)
+    await client.decide(tasks[0].id, "approve", comment="fine", by="kim")
+    return run
+
+
+async def test_a_completed_run_becomes_a_case_that_repeats_it(client: Client) -> None:
+    run = await decided(client, 7)
+    await waiting_at(run, "paid")
+    await run.deliver({"type": "order.paid", "data": {"sum": 14}, "source": "bank", "id": "e1"})
+    assert await run.result(LONG) == {"price": 14, "by": "kim", "paid": 14}
+
+    made = recording(await read_run(client, run.id))
+    case = made.case
+    assert case["name"] == f"as in run {run.id}"
+    assert case["inputs"] == {"order": {"id": "o1", "amount": 7}}
+    assert "env" not in case, "what the flow says by itself"
+    assert list(case["mocks"]) == ["reserve", "price", "parts[0]/part", "parts[1]/part"]
+    failed, answered = case["mocks"]["price"]
+    assert failed["error"]["type"] == "ConnectionError"
+    assert failed["error"]["message"] == "the price list does not answer"
+    assert answered["output"]["price"] == 14
+    assert len(answered["output"]["note"]) == 200
+    assert made.remarks == ["mocks.price[1].output.note had 5,000 characters; the first 200 stand here"]
+    decision, payment = case["events"]
+    assert decision == {"decide": "approval", "decision": "approve", "comment": "fine", "by": "kim"}
+    payment.pop("after", None)
+    assert payment == {"on": "paid", "event": "order.paid", "data": {"sum": 14}, "source": "bank", "id": "e1"}
+    assert case["expect"] == {
+        "output": {"price": 14, "by": "kim", "paid": 14},
+        "ran": ["reserve", "price", "parts", "part", "approval", "large", "paid"],
+        "skipped": ["insure"],
+    }
+
+
+async def test_a_failed_run_is_recorded_with_its_error_and_what_was_undone(client: Client) -> None:
+    run = await decided(client, 700)
+    with pytest.raises(RunFailed):
+        await run.result(LONG)
+    case = recording(await read_run(client, run.id)).case
+    assert case["mocks"]["insure"]["error"]["type"] == "not_found"
+    assert "release" in case["mocks"]
+    assert case["expect"]["status"] == "failed"
+    assert case["expect"]["error"] == {"type": "not_found", "step": "insure"}
+    assert case["expect"]["compensated"] == ["reserve"]
+    assert "insure" in case["expect"]["ran"] and "release" in case["expect"]["ran"]
+
+
+async def test_a_cancelled_run_is_recorded_with_the_moment_it_was_cancelled(client: Client) -> None:
+    run = await decided(client, 7)
+    await waiting_at(run, "paid")
+    await run.cancel()
+    with pytest.raises(RunCancelled):
+        await run.result(LONG)
+    case = recording(await read_run(client, run.id)).case
+    assert [event for event in case["events"] if "cancel" in event] == [case["events"][-1]]
+    assert case["expect"]["status"] == "cancelled"
+    assert "output" not in case["expect"]
+
+
+async def test_what_has_no_end_or_no_beginning_of_its_own_is_not_recorded(client: Client) -> None:
+    run = await client.start("order", {"order": {"id": "o1", "amount": 7}})
+    await waiting_at(run, "approval")
+    with pytest.raises(Conflict, match="once it is over"):
+        await read_run(client, run.id)
+    await run.terminate()
+    async with asyncio.timeout(LONG):
+        while (await run.info()).status != "terminated":
+            await asyncio.sleep(0.05)
+    with pytest.raises(Refused, match="terminated"):
+        await read_run(client, run.id)
+    again = await client.retry(run.id)
+    await waiting_at(again, "approval")
+    await again.cancel()
+    with pytest.raises(RunCancelled):
+        await again.result(LONG)
+    with pytest.raises(Refused, match=f"goes on from '{run.id}'"):
+        await read_run(client, again.id)
