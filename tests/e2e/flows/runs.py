@@ -75,9 +75,9 @@ def open_task(house: Product, run_id: str) -> Task:
     return found[0]
 
 
-def decide(house: Product, task: Task, decision: str, data: Json = None, by: str = "kim") -> None:
+def decide(house: Product, task: Task, decision: str, comment: str | None = None) -> None:
     """Answer a task."""
-    with_client(house, lambda client: client.decide(task.id, decision, data, by=by))
+    with_client(house, lambda client: client.decide(task.id, decision, None, comment, by="kim"))
 
 
 def waits(house: Product, run_id: str, count: int = 1) -> list[Json]:
