@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
@@ -31,6 +32,7 @@ from orchestrator.settings import Settings
 from orchestrator.spec.concurrency import trigger_event
 from orchestrator.spec.definition import Envelope, Json
 from orchestrator.spec.loading import load_flow_file
+from orchestrator.spec.people import names_of, people_behind
 from orchestrator.spec.project import Project, load_project
 from orchestrator.steps.task_links import MadeLink
 from orchestrator.store.audit import Audited
@@ -38,7 +40,7 @@ from orchestrator.store.database import Store
 from orchestrator.store.deliveries import Claim
 from orchestrator.store.flows import PublishedVersion
 from orchestrator.store.tasks import Status as TaskStatus
-from orchestrator.store.tasks import Task
+from orchestrator.store.tasks import Task, Wanted
 from orchestrator.telemetry import ensure_search_attributes
 
 _LONGEST_ID = 500
@@ -401,8 +403,18 @@ class Client:
         run_id: str | None = None,
         limit: int = 100,
     ) -> list[Task]:
-        """Human tasks, newest first."""
-        return await self.store.tasks.list(status=status, assignee=assignee, run_id=run_id, limit=limit)
+        """Human tasks, newest first. Those of an ``assignee`` are also those of their groups, as far as the project's
+        contacts name the members, and not those that only others may decide."""
+        wanted = Wanted(None if status is None else (status,), run_id)
+        if assignee is not None:
+            wanted = self.wanted_of(assignee, wanted)
+        return list(await self.store.tasks.find(wanted, limit=limit))
+
+    def wanted_of(self, person: str, wanted: Wanted) -> Wanted:
+        """``wanted``, narrowed to what waits for a person or for a group they are a member of."""
+        contacts = self._project().contacts
+        names = names_of(contacts, person)
+        return replace(wanted, holders=names, person=None if people_behind(contacts, names[0]) else names[0])
 
     async def task(self, task_id: str) -> Task:
         """One task. Raises NotFound."""

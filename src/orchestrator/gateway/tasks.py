@@ -45,7 +45,7 @@ class TaskShown(BaseModel):
     comment_required: list[str] | None = Field(None, description="Decisions that need a comment")
     quorum: Any = Field(None, description="How many have to agree; absent: one")
     not_by: list[str] | None = Field(None, description="Who may not decide")
-    people: list[str] | None = Field(None, description="Who was asked, where `contacts` tell")
+    people: list[str] | None = Field(None, description="Who is asked, where `contacts` tell")
     votes: list[Any] | None = Field(None, description="Votes so far: `by`, `decision`, `comment`, `data`, `at`")
 
 
@@ -150,7 +150,9 @@ def router(client: Client) -> APIRouter:
     @api.get("", operation_id="listTasks", summary="List tasks, newest first")
     async def list_tasks(
         status: Status | None = None,
-        assignee: str | None = None,
+        assignee: Annotated[
+            str | None, Query(description="Who has it: this person or team, or a group that they are a member of")
+        ] = None,
         run_id: str | None = None,
         limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     ) -> TaskList:

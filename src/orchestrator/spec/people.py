@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from orchestrator.spec.acts.human_task import folded
 from orchestrator.spec.definition import Json
 
 
@@ -15,6 +16,21 @@ def people_behind(contacts: Mapping[str, Json], name: str) -> list[str] | None:
     found: dict[str, None] = {}
     _gather(contacts, name, found, {})
     return list(found)
+
+
+def names_of(contacts: Mapping[str, Json], person: str) -> list[str]:
+    """The names under which a person is given tasks: their own, as the contacts write it, then the groups that they are
+    a member of, also through groups among the members."""
+    own = declared_name(contacts, person)
+    groups = [name for name in contacts if name != own and own in (people_behind(contacts, name) or [])]
+    return list(dict.fromkeys([own, *groups]))
+
+
+def declared_name(contacts: Mapping[str, Json], person: str) -> str:
+    """A person's name as the contacts write it; as it was given where they do not know it."""
+    known = [*contacts, *(member for name in contacts for member in _members(contacts, name))]
+    same = [name for name in known if folded(name) == folded(person)]
+    return person.strip() if not same else person if person in same else same[0]
 
 
 def _members(contacts: Mapping[str, Json], name: str) -> list[str]:

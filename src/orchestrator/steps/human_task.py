@@ -9,7 +9,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from orchestrator.errors import NotFound, StepError, TerminalError, Unavailable
-from orchestrator.spec.acts.human_task import REJECT, HumanTaskConfig
+from orchestrator.spec.acts.human_task import REJECT, HumanTaskConfig, folded
 from orchestrator.spec.base import Spec
 from orchestrator.spec.people import people_behind
 from orchestrator.spec.project import Project
@@ -189,10 +189,24 @@ async def _kept(store: Store, task_id: str, told: Noting) -> Task | None:
             group=now.group,
             deadline=_moment(now.deadline),
             votes=now.votes or None,
+            people=_asked_now(await store.tasks.get(task_id), told.notes),
         )
     if told.notes:
         await store.audit.add(TOPIC, task_id, *(_entry(note) for note in told.notes))
     return task
+
+
+def _asked_now(task: Task, notes: list[Note]) -> list[str] | None:
+    """Who is asked after all that has happened. Counting the same notes twice changes nothing."""
+    people = task.people
+    for note in notes:
+        if note.action == "escalated":
+            people = None
+        elif note.action == "delegated" and people is not None and task.quorum is not None:
+            people = [note.to[0] if folded(person) == folded(note.by or "") else person for person in people]
+        elif note.action == "delegated":
+            people = note.to
+    return people
 
 
 def _entry(note: Note) -> Entry:

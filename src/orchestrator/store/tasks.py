@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from sqlalchemy import RowMapping, select, update
+from sqlalchemy import Column, ColumnElement, RowMapping, Text, and_, cast, func, not_, or_, select, update
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
@@ -16,6 +18,9 @@ from orchestrator.store import tables
 from orchestrator.store.connection import Database
 
 Status = Literal["open", "decided", "expired", "cancelled"]
+Order = Literal["newest", "oldest", "deadline", "closed"]
+"""Of a list: by when tasks were opened, by deadline (without one last), by when they were closed, newest first."""
+CLOSED: tuple[Status, ...] = ("decided", "expired", "cancelled")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +86,21 @@ class Task:
     def decision_names(self) -> list[str]:
         """What can be decided, in the author's order."""
         return [entry["name"] if isinstance(entry, dict) else entry for entry in self.decisions]
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which tasks a list has; what is None narrows nothing."""
+
+    statuses: Sequence[Status] | None = None
+    run_id: str | None = None
+    flow: str | None = None
+    holders: Sequence[str] | None = None
+    """Names one of which has the task: a person, and the groups they are a member of."""
+    person: str | None = None
+    """Who might decide: tasks for which others are asked, or which this person may not decide, are left out."""
+    overdue_at: datetime | None = None
+    """Their deadline was before this moment."""
 
 
 class Tasks:
@@ -182,15 +202,76 @@ class Tasks:
         limit: int = 100,
     ) -> list[Task]:
         """Tasks, newest first, narrowed by what is given."""
-        table = tables.tasks
-        wanted = {"status": status, "assignee": assignee, "run_id": run_id}
-        query = select(table).order_by(table.c.opened_at.desc(), table.c.id).limit(limit)
-        for column, value in wanted.items():
-            if value is not None:
-                query = query.where(table.c[column] == value)
+        wanted = Wanted(
+            None if status is None else (status,), run_id, holders=None if assignee is None else (assignee,)
+        )
+        return list(await self.find(wanted, limit=limit))
+
+    async def find(
+        self, wanted: Wanted, *, order: Order = "newest", limit: int = 100, offset: int = 0
+    ) -> Sequence[Task]:
+        """Tasks in this order, without the first ``offset``."""
+        query = select(tables.tasks).where(*_conditions(wanted)).order_by(*_order(order)).limit(limit).offset(offset)
         async with self._database.reading() as connection:
-            found = await connection.execute(query)
-            return [_task(row) for row in found.mappings()]
+            return [_task(row) for row in (await connection.execute(query)).mappings()]
+
+    async def count(self, wanted: Wanted) -> int:
+        """How many there are."""
+        query = select(func.count()).select_from(tables.tasks).where(*_conditions(wanted))
+        async with self._database.reading() as connection:
+            return int((await connection.execute(query)).scalar_one())
+
+    async def flows(self, wanted: Wanted) -> Sequence[str]:
+        """The flows they come from, by name."""
+        query = select(tables.tasks.c.flow).where(*_conditions(wanted)).distinct().order_by(tables.tasks.c.flow)
+        async with self._database.reading() as connection:
+            return (await connection.execute(query)).scalars().all()
+
+
+def _conditions(wanted: Wanted) -> list[ColumnElement[bool]]:
+    table = tables.tasks.c
+    found: list[ColumnElement[bool]] = []
+    if wanted.statuses is not None:
+        found.append(table.status.in_(list(wanted.statuses)))
+    if wanted.run_id is not None:
+        found.append(table.run_id == wanted.run_id)
+    if wanted.flow is not None:
+        found.append(table.flow == wanted.flow)
+    if wanted.overdue_at is not None:
+        found.append(table.deadline < wanted.overdue_at)
+    if wanted.person is not None:
+        # In a quorum only those who are asked vote; they may have taken the place of a member.
+        asked = _names(table.people, wanted.person)
+        others_are_asked = and_(table.quorum.is_not(None), table.people.is_not(None), not_(asked))
+        found += [not_(others_are_asked), or_(table.not_by.is_(None), not_(_names(table.not_by, wanted.person)))]
+        if wanted.holders is not None:
+            found.append(or_(_held_by(wanted.holders), and_(table.people.is_not(None), asked)))
+    elif wanted.holders is not None:
+        found.append(_held_by(wanted.holders))
+    return found
+
+
+def _held_by(names: Sequence[str]) -> ColumnElement[bool]:
+    table = tables.tasks.c
+    return or_(table.assignee.in_(list(names)), table.group.in_(list(names)))
+
+
+def _names(column: Column[Any], person: str) -> ColumnElement[bool]:
+    """Whether a column that holds a list of names, as JSON, has that of the person. False where it is null."""
+    return func.coalesce(cast(column, Text), "").icontains(json.dumps(person), autoescape=True)
+
+
+def _order(order: Order) -> tuple[ColumnElement[Any], ...]:
+    table = tables.tasks.c
+    match order:
+        case "oldest":
+            return table.opened_at.asc(), table.id
+        case "deadline":
+            return table.deadline.is_(None), table.deadline.asc(), table.opened_at.asc(), table.id
+        case "closed":
+            return table.decided_at.desc(), table.opened_at.desc(), table.id
+        case "newest":
+            return table.opened_at.desc(), table.id
 
 
 def _task(row: RowMapping | dict[str, Any]) -> Task:

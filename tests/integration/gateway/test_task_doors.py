@@ -295,3 +295,40 @@ async def test_a_step_called_history_has_a_task_like_any_other(door: Door) -> No
     assert task["path"] == "b/history"
     assert (await door.http.get(f"/v1/tasks/{task['id']}")).json() == task
     assert await actions(door, task) == [("opened", None)]
+
+
+async def test_the_tasks_of_a_person_are_also_those_of_their_groups(
+    temporal: temporalio.client.Client, tmp_path: Path
+) -> None:
+    (tmp_path / "orchestrator.yaml").write_text(
+        "contacts: {finance: {members: [kim, board]}, board: {members: [lee, Park]}, ada: {}}"
+    )
+    async with open_door(temporal, tmp_path) as door:
+        for name, group, more in (
+            ("pay", "finance", ""),
+            ("sign", "board", ""),
+            ("vote", "finance", ", quorum: 2, not_by: lee"),
+        ):
+            config = f"group: {group}, on_reject: continue{more}"
+            await door.publish(f"id: {name}\nsteps: [{{id: t, type: human-task, config: {{{config}}}}}]")
+            await started(door, name)
+        for _ in range(600):
+            if len((await door.http.get("/v1/tasks")).json()["tasks"]) == 3:
+                break
+            await asyncio.sleep(0.05)
+
+        async def of(person: str) -> list[str]:
+            answer = await door.http.get("/v1/tasks", params={"assignee": person, "status": "open"})
+            return sorted(task["flow"] for task in answer.json()["tasks"])
+
+        assert await of("kim") == ["pay", "vote"]
+        assert await of("lee") == ["pay", "sign"]
+        assert await of(" PARK ") == ["pay", "sign", "vote"]
+        assert await of("finance") == ["pay", "vote"]
+        assert await of("ada") == []
+        [vote] = [t for t in (await door.http.get("/v1/tasks")).json()["tasks"] if t["flow"] == "vote"]
+        assert vote["people"] == ["kim", "Park"]
+        handed = {"to": "ada", "by": "kim"}
+        assert (await door.http.post(f"/v1/tasks/{vote['id']}/delegation", json=handed)).status_code == 200
+        await until(door, vote, "delegated")
+        assert (await of("ada"), await of("kim")) == (["vote"], ["pay"])

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
 
 import pytest
 
 from orchestrator.errors import NotFound
 from orchestrator.store.database import Store
-from orchestrator.store.tasks import NewTask
+from orchestrator.store.tasks import CLOSED, NewTask, Order, Wanted
 
 REVIEW = NewTask(
     run_id="run-1",
@@ -98,3 +99,60 @@ async def test_a_moment_without_a_zone_is_refused(store: Store) -> None:
 
     with pytest.raises(StatementError, match="without a time zone"):
         await store.tasks.open(replace(REVIEW, deadline=datetime(2030, 1, 1)))
+
+
+async def opened(store: Store, **tasks: dict[str, Any]) -> None:
+    """Tasks of runs with these names, opened in this order."""
+    for name, changed in tasks.items():
+        given: dict[str, Any] = {"run_id": name, "assignee": None, "path": "t", "deadline": None}
+        await store.tasks.open(replace(REVIEW, **given | changed))
+
+
+async def found(store: Store, wanted: Wanted, order: Order = "oldest", **more: int) -> list[str]:
+    tasks = await store.tasks.find(wanted, order=order, **more)
+    if not more:
+        assert await store.tasks.count(wanted) == len(tasks)
+    return [task.run_id for task in tasks]
+
+
+async def test_a_person_has_what_is_theirs_their_groups_and_what_they_are_asked_for(store: Store) -> None:
+    await opened(
+        store,
+        own={"assignee": "kim"},
+        team={"group": "team"},
+        other={"assignee": "lee"},
+        named={"group": "board", "people": ["김 서연", "kim"]},
+        vote={"group": "team", "quorum": 2, "people": ["kim", "lee"]},
+        handed={"group": "team", "quorum": 2, "people": ["park", "lee"]},
+        anybody={"group": "team", "quorum": 2},
+        barred={"group": "team", "not_by": ["ada", "Kim"]},
+        like={"group": "board", "people": ["k%", "kimber"]},
+    )
+    names = ["kim", "team"]
+    assert await found(store, Wanted(holders=names, person="kim")) == ["own", "team", "named", "vote", "anybody"]
+    assert await found(store, Wanted(holders=["김 서연"], person="김 서연")) == ["named"]
+    assert await found(store, Wanted(holders=["k%"], person="k%")) == ["like"]
+    assert await found(store, Wanted(holders=["_im"], person="_im")) == []
+    assert await found(store, Wanted(holders=["team"])) == ["team", "vote", "handed", "anybody", "barred"]
+
+
+async def test_lists_are_put_in_order_and_cut_into_pages(store: Store) -> None:
+    soon, later = (datetime(2030, 1, day, tzinfo=UTC) for day in (1, 2))
+    await opened(
+        store,
+        a={"deadline": later},
+        b={},
+        c={"deadline": soon, "flow": "refunds"},
+        d={"deadline": soon},
+    )
+    every = Wanted(statuses=("open",))
+    assert await found(store, every, "deadline") == ["c", "d", "a", "b"]
+    assert await found(store, every, "newest") == ["d", "c", "b", "a"]
+    assert await found(store, every, "deadline", limit=2, offset=1) == ["d", "a"]
+    assert await found(store, Wanted(overdue_at=later)) == ["c", "d"]
+    assert await found(store, Wanted(flow="refunds")) == ["c"]
+    assert list(await store.tasks.flows(every)) == ["moderation", "refunds"]
+    await store.tasks.close("c:t", status="decided", decided_at=soon)
+    await store.tasks.close("b:t", status="expired", decided_at=later)
+    assert await found(store, Wanted(statuses=CLOSED), "closed") == ["b", "c"]
+    assert list(await store.tasks.flows(every)) == ["moderation"]
