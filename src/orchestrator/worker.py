@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
 
 from temporalio.client import Client
-from temporalio.worker import UnsandboxedWorkflowRunner, Worker
+from temporalio.worker import Interceptor, UnsandboxedWorkflowRunner, Worker
 
 from orchestrator.client import Client as StartingClient
 from orchestrator.client.children import child_journal
@@ -45,6 +45,7 @@ class FlowWorker:
     """Serves every flow on one task queue while the context is open.
 
     ``project`` is asked anew for every step, so that an edited ``orchestrator.yaml`` counts from the next step on.
+    ``around`` are interceptors outside ours: of runs, and of every activity.
     """
 
     def __init__(
@@ -55,7 +56,9 @@ class FlowWorker:
         project: Callable[[], Project],
         *,
         cached_runs: int = CACHED_RUNS,
+        around: Sequence[Interceptor] = (),
     ) -> None:
+        self._around = around
         self._cached_runs = cached_runs
         self._settings = settings
         self._client = carrying(client, settings)
@@ -126,6 +129,7 @@ class FlowWorker:
             # No user code runs in the workflow; tests hold its determinism (ENGINE §9). 10 ms of CPU per run less.
             workflow_runner=UnsandboxedWorkflowRunner(),
             interceptors=[
+                *self._around,
                 HeaderInterceptor(),
                 StepInterceptor(self._settings, self._project, self._resources, self._client.data_converter),
             ],

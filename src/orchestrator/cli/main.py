@@ -28,6 +28,7 @@ from orchestrator.cli import (
     schedules,
     stack,
     tasks,
+    test,
     transcript,
 )
 from orchestrator.cli.console import BAD_INPUT, FAILED, INTERRUPTED, InputUnusable, say, say_problems, show
@@ -80,6 +81,7 @@ def version() -> None:
 stack.add_to(app)
 init.add_to(app)
 flows.add_to(app)
+test.add_to(app)
 runs.add_to(app)
 control.add_to(runs.runs_app)
 transcript.add_to(runs.runs_app)

@@ -207,7 +207,7 @@ class Interpreter:
         """A control step or a person's task under its own ``timeout``; other act steps' timeouts are their
         activities'."""
         construct = CONSTRUCTS.get(node.type)
-        if construct is None:
+        if construct is None or node.mocked:
             return await self._act(node, frame, path)
         if node.type == "agent":
             return await construct(self, node, frame, path)

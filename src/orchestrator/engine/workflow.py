@@ -31,7 +31,7 @@ from orchestrator.engine.program import Program, program_of
 from orchestrator.engine.run import Run
 from orchestrator.engine.scheduled import note_version, scheduled
 from orchestrator.engine.together import CLEANED_UP_AFTER
-from orchestrator.engine.waits import Waits
+from orchestrator.engine.waits import Wait, Waits
 from orchestrator.expressions import ExpressionError
 from orchestrator.spec.call import CALLBACK, CANCEL_RUN, PERMIT, RESOLVE_FLOW
 from orchestrator.spec.definition import (
@@ -95,6 +95,15 @@ class FlowWorkflow:
                 raise
             # ENGINE §3: a bare exception would leave the run retrying its workflow task for ever.
             self._fail(internal_error(error))
+
+    def record_in(self, journal: Journal) -> None:
+        """Keep the records in ``journal``, such as one that tells somebody of them; before the run begins."""
+        self._journal = journal
+
+    @property
+    def open_waits(self) -> list[Wait]:
+        """What the run waits for now."""
+        return self._waits.all()
 
     # -- the run ----------------------------------------------------------------------------------------------
 

@@ -5,14 +5,14 @@
         for case in test_file.cases:
             result = await lane.run(case, test_file.flow)   # a CaseResult; never raises for what the flow does
 
-``Lane.run`` takes any ``LoadedFlow``: also one that was changed since (``load_flow(other_text, …)``). What a case says is
-checked against its own flow when it is loaded, not again. A lane runs one case at a time, because the clock of its
-server is one.
+``Lane.run`` takes any ``LoadedFlow``: also one that was changed since (``load_flow(other_text, …)``). What a case
+says is checked against its own flow when it is loaded, not again. A lane runs one case at a time, because the clock of
+its server is one.
 
     report = await run_files(settings, [path, …], match="text", lanes=2)    # a Report: every FileResult
 
 Plain results: ``CaseResult`` has ``file``, ``name``, ``line``, ``passed``, ``problems`` (``Mismatch``: message, where,
-expected, got), and what the run did: ``status``, ``output``, ``error``, ``vars``, ``warnings``, ``steps`` (``Ran``: path,
-step, type, status, in the order they began), ``calls`` (``Called``: path, step, config, attempt), ``compensated``,
-``seconds`` (workflow time).
+expected, got), and what the run did: ``status``, ``output``, ``error``, ``vars``, ``warnings``, ``steps``
+(``Ran``: path, step, type, status, in the order they began), ``calls`` (``Called``: path, step, config, attempt),
+``compensated``, ``seconds`` (workflow time).
 """

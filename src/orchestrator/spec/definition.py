@@ -101,6 +101,8 @@ class Node:
     at_most_once: bool = False
     counts: bool = True
     """As a branch of a parallel: whether it can end the race."""
+    mocked: bool = False
+    """In a test of the flow: something answers for the step, so it is one activity whatever its type."""
     bindings: dict[str, dict[str, Json]] = field(default_factory=dict)
     """Catalogue entries the flow itself declares and this step names: ``{"services": {"crm": {…}}}``. What is
     declared in ``orchestrator.yaml`` stays there and is read by the worker."""

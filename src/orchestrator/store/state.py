@@ -118,6 +118,12 @@ class State:
             await connection.execute(update(changes).where(changes.c.id == change_id).values(answer=told))
         return _read(told)
 
+    async def clear(self) -> None:
+        """Delete everything that is kept: tests of flows begin with nothing."""
+        async with self._database.writing() as connection:
+            await connection.execute(delete(tables.kept_values))
+            await connection.execute(delete(tables.kept_changes))
+
     async def purge(self, window: float) -> int:
         """Delete what has expired or was deleted, and forget which changes were made more than ``window`` seconds ago;
         how many values there were."""

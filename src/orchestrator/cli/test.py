@@ -1,0 +1,65 @@
+"""``test``: flows run against what their test files say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from orchestrator.cli.console import BAD_INPUT, FAILED, run, say, show, show_json
+from orchestrator.errors import FlowInvalid, Problem
+from orchestrator.flowtests.results import CaseResult, Report
+from orchestrator.flowtests.runner import find_test_files, run_files
+from orchestrator.flowtests.telling import told
+from orchestrator.settings import Settings
+
+
+def test(
+    context: typer.Context,
+    paths: Annotated[
+        list[Path] | None, typer.Argument(help="Test files, flows or folders; without any, the project's workflows/.")
+    ] = None,
+    match: Annotated[str | None, typer.Option("-k", help="Only cases with this text in their name or file.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Write the result as JSON.")] = False,
+) -> None:
+    """Run the tests of flows: nothing is sent anywhere, and waits cost no time."""
+    settings: Settings = context.obj
+    files = find_test_files(settings, paths)
+    report = run(run_files(settings, files, match=match, progress=None if as_json else _tell))
+    if not report.cases and not report.unreadable:
+        looked = ", ".join(str(file) for file in files)
+        raise FlowInvalid([Problem(f"no case has '{match}' in its name", looked)])
+    if as_json:
+        show_json(report)
+    else:
+        _sum_up(report)
+    if report.unreadable:
+        raise typer.Exit(BAD_INPUT)
+    if not report.passed:
+        raise typer.Exit(FAILED)
+
+
+def _tell(case: CaseResult) -> None:
+    mark = "ok    " if case.passed else "FAILED"
+    show(f"{mark} {case.file}:{case.line}  {case.name}")
+    if not case.passed:
+        for line in told(case):
+            show(f"       {line}")
+
+
+def _sum_up(report: Report) -> None:
+    for file in report.unreadable:
+        for problem in file.problems:
+            say(f"error: {problem}", "red")
+    failed = sum(not case.passed for case in report.cases)
+    passed = len(report.cases) - failed
+    parts = [f"{passed} passed"] + ([f"{failed} failed"] if failed else [])
+    if report.unreadable:
+        parts.append(f"{len(report.unreadable)} files cannot be used")
+    show(f"{', '.join(parts)} in {report.took:.1f}s")
+
+
+def add_to(app: typer.Typer) -> None:
+    """Register the verb."""
+    app.command("test")(test)

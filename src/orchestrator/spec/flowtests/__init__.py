@@ -1,0 +1,1 @@
+"""What a file of flow tests may say: `<flow>.test.yaml` beside `<flow>.yaml`."""
