@@ -45,6 +45,9 @@ class Settings:
     temporal_port: int = 7233
     """Port of the embedded server."""
     temporal_ui_port: int = 8233
+    temporal_ui_url: str = ""
+    """Where people find Temporal's Web UI; empty: on ``temporal_ui_port`` of this machine, where the server is the
+    embedded one, else nowhere."""
     task_queue: str = "orchestrator-main"
     """Only queues named ``orchestrator-*`` carry the workflow that interprets flows."""
     max_body: int = 1_000_000
@@ -96,6 +99,13 @@ class Settings:
         return self.temporal_address or f"127.0.0.1:{self.temporal_port}"
 
     @property
+    def temporal_ui(self) -> str | None:
+        """The Web UI's address without a trailing slash; None where it is not known."""
+        if self.temporal_ui_url:
+            return self.temporal_ui_url.rstrip("/")
+        return None if self.temporal_address else f"http://127.0.0.1:{self.temporal_ui_port}"
+
+    @property
     def largest_payload(self) -> int:
         """Bytes one value of a run may have."""
         return min(self.payload_limit, LARGEST_INLINE) if self.payloads == "none" else self.payload_limit
@@ -137,6 +147,12 @@ def _port(text: str) -> int:
     if not 0 <= port <= 65535:
         raise ValueError("a port is a number from 0 to 65535")
     return port
+
+
+def _url(text: str) -> str:
+    if not re.fullmatch(r"https?://[^/\s\"'<>?#@]+(/[^\s\"'<>?#]*)?", text):
+        raise ValueError("write an address such as https://temporal.example.com")
+    return text
 
 
 def _count(text: str) -> int:
@@ -205,6 +221,7 @@ READERS: Mapping[str, Callable[[str], object]] = {
     "store_url": str,
     "temporal_port": _port,
     "temporal_ui_port": _port,
+    "temporal_ui_url": _url,
     "task_queue": str,
     "max_body": int,
     "body_timeout": _seconds,

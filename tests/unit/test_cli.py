@@ -200,7 +200,12 @@ def test_without_temporal_one_sentence_says_how_to_get_it(cli: Cli, flows: Path,
 
 
 @pytest.mark.parametrize(
-    ("variable", "value"), [("ORCHESTRATOR_PORT", "eighty"), ("ORCHESTRATOR_ALLOW_PRIVATE_NETWORK", "perhaps")]
+    ("variable", "value"),
+    [
+        ("ORCHESTRATOR_PORT", "eighty"),
+        ("ORCHESTRATOR_ALLOW_PRIVATE_NETWORK", "perhaps"),
+        ("ORCHESTRATOR_TEMPORAL_UI_URL", "javascript:alert(1)"),
+    ],
 )
 def test_a_setting_that_cannot_be_used_is_named(
     cli: Cli, monkeypatch: pytest.MonkeyPatch, variable: str, value: str

@@ -27,8 +27,8 @@ from orchestrator.spec.patterns import signal_id
 from orchestrator.store.database import Store
 
 MEMO = "orchestrator"
-"""Key of the memo our starts carry: ``{flow, version, trigger}``, and ``retry_of, root, attempt, by`` where a run goes
-on from another. Readable without a worker and without search attributes."""
+"""Key of the memo our starts carry: ``{flow, version, trigger}``, ``by`` where somebody asked for the run, and
+``retry_of, root, attempt`` where it goes on from another. Readable without a worker and without search attributes."""
 
 JOURNAL = "journal"
 """Query: what another run takes over."""
@@ -104,6 +104,10 @@ class RunInfo:
     """The first run of the chain; None where this is it."""
     attempt: int = 1
     """1, and one more for every retry, re-run or restart in the chain."""
+    trigger: str | None = None
+    """Type of the trigger that started it; None for a run started bare."""
+    by: str | None = None
+    """Who asked for it, as far as they said."""
 
 
 class Run:
@@ -171,6 +175,22 @@ class Run:
             page = await self._ask(JOURNAL, {"after": page["next"]})
             records += page["records"]
         return {key: value for key, value in journal.items() if key != "next"} | {"records": records}
+
+    async def record(self, path: str) -> dict[str, Json]:
+        """What is recorded of one step, by its path, however large. Of a step in a loop's pass that is over, its output
+        is kept in the loop's own, and not here.
+
+        Raises NotFound for a run or step that there is not, Unavailable when no worker answers, and TooLarge.
+        """
+        after: Json = 0
+        while after is not None:
+            page = await self._ask(JOURNAL, {"after": after})
+            for known, record in page.get("records", ()):
+                if known == path:
+                    found: dict[str, Json] = record
+                    return found
+            after = page.get("next")
+        raise NotFound(f"run '{self.id}' holds no record of a step '{path}'; `orchestrator runs show` lists its paths")
 
     async def transcripts(self) -> list[TranscriptSummary]:
         """The conversations of the run's agents, also while they go on and those of the runs it goes on from. Raises
@@ -315,6 +335,8 @@ async def info_of(temporal: temporalio.client.Client, info: WorkflowExecutionInf
         retry_of=memo.get("retry_of"),
         root=memo.get("root"),
         attempt=memo.get("attempt", 1),
+        trigger=memo.get("trigger"),
+        by=memo.get("by"),
     )
 
 

@@ -33,6 +33,8 @@ LARGEST_START = 2_000_000
 """Bytes. Temporal itself refuses a start whose arguments are larger than 2 MiB."""
 _REMEMBERED = 256
 """Definitions kept encoded; they never change, so only their number is bounded."""
+_LONGEST_BY = 200
+"""Characters of a name that lists show."""
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 
 
@@ -87,14 +89,15 @@ class Encoder:
 
 def options(envelope: Envelope, *, eager: bool, by: str | None = None) -> dict[str, Any]:
     """Keyword arguments of ``start_workflow`` that are the same for every start. ``by``: who asked for a run that goes
-    on from another."""
+    on from another; otherwise the trigger may say it."""
     definition = envelope.definition
     kind = str(envelope.trigger.get("type", "api"))
     memo: dict[str, Json] = {"flow": definition.flow, "version": definition.version, "trigger": kind}
     if envelope.retry_of is not None:
         memo |= {"retry_of": envelope.retry_of, "root": envelope.root, "attempt": envelope.attempt}
-    if by is not None:
-        memo["by"] = by
+    by = envelope.trigger.get("by") if by is None else by
+    if isinstance(by, str) and by:
+        memo["by"] = by[:_LONGEST_BY]
     shown: dict[str, Any] = {
         "task_timeout": TASK_TIMEOUT,
         "static_summary": definition.name or definition.flow,

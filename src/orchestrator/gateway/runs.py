@@ -52,6 +52,8 @@ class RunSummary(BaseModel):
     retry_of: str | None = Field(description="The run that this one goes on from")
     root: str | None = Field(description="The first run of the chain; null where this is it")
     attempt: int = Field(description="1, and one more for every retry, re-run or restart in the chain")
+    trigger: str | None = Field(description="Type of the trigger that started it; null for a run started bare")
+    by: str | None = Field(description="Who asked for it, as far as they said")
 
 
 class RunList(BaseModel):
@@ -106,6 +108,16 @@ def router(client: Client) -> APIRouter:
         limit: Annotated[int, Query(ge=1, le=1000)] = 50,
     ) -> RunList:
         return RunList(runs=[_summary(info) for info in await client.runs(flow, status, limit)])
+
+    @api.get(
+        "/runs/{run_id:path}/steps",
+        operation_id="getStep",
+        summary="Read what is recorded of one step, its output however large",
+    )
+    async def step(
+        run_id: str, path: Annotated[str, Query(min_length=1, description="As in `state.steps`")]
+    ) -> dict[str, Any]:
+        return await client.run(run_id).record(path)
 
     @api.get("/runs/{run_id:path}", operation_id="getRun", summary="Look at a run, step by step")
     async def show(run_id: str) -> RunDetail:

@@ -79,6 +79,36 @@ async def test_a_run_is_started_and_shown_step_by_step(door: Door) -> None:
     assert [record["status"] for record in shown["state"]["steps"].values()] == ["completed"] * 2
 
 
+async def test_a_step_is_read_whole_whatever_the_state_leaves_out(door: Door) -> None:
+    await door.publish(
+        """
+id: wordy
+steps:
+  - {id: repeat, type: transform, config: {value: "{{ range(9000) }}"}}
+  - {id: each, type: for-each, config: {items: 2, steps: [{id: say, type: transform, config: {value: 1}}]}}
+"""
+    )
+    run_id = await started(door, "wordy")
+    await door.client.run(run_id).result(30)
+    state = (await door.http.get(f"/v1/runs/{run_id}")).json()["state"]["steps"]
+    assert state["repeat"]["output_bytes"] > 32_000 and "output" not in state["repeat"]
+    whole = (await door.http.get(f"/v1/runs/{run_id}/steps", params={"path": "repeat"})).json()
+    assert (whole["status"], whole["output"]) == ("completed", list(range(9000)))
+    is_problem(await door.http.get(f"/v1/runs/{run_id}/steps", params={"path": "each[1]/say"}), 404, "not_found")
+    is_problem(await door.http.get(f"/v1/runs/{run_id}/steps", params={"path": "nowhere"}), 404, "not_found")
+    is_problem(await door.http.get(f"/v1/runs/{run_id}/steps"), 422, "invalid_request")
+
+
+async def test_a_list_tells_what_started_a_run_and_who_asked_for_it(door: Door) -> None:
+    await door.publish(GREET)
+    run = await door.client.start("greet", {"who": "Ada"}, by="kim")
+    shown = (await door.http.get(f"/v1/runs/{run.id}")).json()
+    assert (shown["trigger"], shown["by"]) == ("api", "kim")
+    nobody = await door.client.start("greet", {"who": "Ada"})
+    shown = (await door.http.get(f"/v1/runs/{nobody.id}")).json()
+    assert (shown["trigger"], shown["by"]) == ("api", None)
+
+
 async def test_a_failed_run_shows_its_error(door: Door) -> None:
     await door.publish(FAILING)
     run_id = await started(door, "failing")
@@ -406,7 +436,7 @@ async def test_the_openapi_document_is_complete(idle: Door) -> None:
         operation["operationId"]: operation for methods in document["paths"].values() for operation in methods.values()
     }
     assert {
-        "startRun", "listRuns", "getRun", "cancelRun", "terminateRun", "pauseRun", "resumeRun", "signalRun",
+        "startRun", "listRuns", "getRun", "getStep", "cancelRun", "terminateRun", "pauseRun", "resumeRun", "signalRun",
         "deliverEvent", "retryRun", "rerunRun", "restartRun", "listTasks", "getTask", "decideTask",
         "commentTask", "delegateTask", "getTaskHistory", "makeTaskLinks",
         "listTranscripts", "getTranscript", "answerCallback", "sendEvents", "listEvents", "listFlows", "getFlow", "publishFlow", "health", "ready",
