@@ -111,6 +111,11 @@ class Planning(BaseModel):
     pinned: list[str] = Field(description="Steps that get a given result instead of running")
 
 
+_PLANNED: dict[int | str, dict[str, Any]] = {
+    200: {"model": Planning, "description": "With `plan`: what would be done; nothing was started"}
+}
+
+
 def router(client: Client) -> APIRouter:
     """The operations that act on a run."""
     api = APIRouter()
@@ -199,6 +204,7 @@ def _again(api: APIRouter, client: Client) -> None:
     @api.post(
         "/runs/{run_id:path}/retry",
         status_code=202,
+        responses=_PLANNED,
         operation_id="retryRun",
         summary="Go on with a run that failed or was stopped, as a new run",
     )
@@ -213,6 +219,7 @@ def _again(api: APIRouter, client: Client) -> None:
     @api.post(
         "/runs/{run_id:path}/rerun",
         status_code=202,
+        responses=_PLANNED,
         operation_id="rerunRun",
         summary="Run a step and what comes after it again, as a new run",
     )
@@ -224,6 +231,7 @@ def _again(api: APIRouter, client: Client) -> None:
     @api.post(
         "/runs/{run_id:path}/restart",
         status_code=202,
+        responses=_PLANNED,
         operation_id="restartRun",
         summary="Go on with a run on another version of its flow, as a new run",
     )
