@@ -24,6 +24,8 @@ FLOW_FILE = "workflows/content-moderation.yaml"
 WEBHOOK = "/api/webhooks/content"
 CONTENT = {"id": "content_123", "content": "테스트 메시지입니다", "user_id": "user_456"}
 DECISION = {"decision": "approve", "comment": "문제가 없습니다", "by": "demo"}
+CHANNEL = "REVIEW_CHANNEL"
+"""Where that flow tells its reviewers, empty for nowhere."""
 _OUTPUT_WIDTH = 60
 
 
@@ -43,6 +45,8 @@ async def demo(settings: Settings, keep_open: Callable[[], Any] | None = None) -
     if not (settings.project_dir / FLOW_FILE).is_file():
         raise Unavailable(f"the demo runs {FLOW_FILE}, which is not in {settings.project_dir}: start it in the project")
     settings = _on_free_ports(replace(settings, state_dir=settings.state_dir / "demo", temporal_address=""))
+    # There is no Slack in a demo.
+    settings = replace(settings, env={**settings.env, CHANNEL: ""})
     async with claude_for(settings) as with_claude, Stack(with_claude, Told(), watch_files=False) as stack:
         run = await _deliver(stack)
         state = await _watch(stack, run)
