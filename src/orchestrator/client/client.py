@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Self
 
 import temporalio.client
-from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest, ListWorkflowExecutionsRequest
+from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
 from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
 
@@ -18,8 +18,9 @@ from orchestrator import admission
 from orchestrator.client import starting
 from orchestrator.client.again import Again, Plan, Ready, latest_of
 from orchestrator.client.connection import connect_temporal, temporal_errors
+from orchestrator.client.listing import RunPage, page_of
 from orchestrator.client.permits import holder_to_join
-from orchestrator.client.run import EVENT_MEMBERS, OVER, Run, RunInfo, info_of
+from orchestrator.client.run import EVENT_MEMBERS, OVER, Run, RunInfo
 from orchestrator.client.tasks import LinkedTask, TaskDesk
 from orchestrator.errors import (
     Conflict,
@@ -45,16 +46,6 @@ from orchestrator.telemetry import ensure_search_attributes
 
 _LONGEST_ID = 500
 _PAGE = 200
-_OURS = "TaskQueue STARTS_WITH 'orchestrator-' AND ExecutionStatus != 'ContinuedAsNew'"
-_QUERY_STATUSES = {
-    "running": "Running",
-    "completed": "Completed",
-    "failed": "Failed",
-    "cancelled": "Canceled",
-    "terminated": "Terminated",
-    "timed_out": "TimedOut",
-    "paused": "Paused",
-}
 
 
 class Client:
@@ -369,30 +360,22 @@ class Client:
 
     async def runs(self, flow: str | None = None, status: str | None = None, limit: int = 50) -> list[RunInfo]:
         """Recent runs, newest first; a run can take a second to appear. Raises Refused for an unknown status."""
-        query = _OURS
-        if flow is not None:
-            query += f" AND WorkflowType = {_quoted(flow)}"
-        if status is not None:
-            if status not in _QUERY_STATUSES:
-                raise Refused(f"there is no run status '{status}'; write {', '.join(_QUERY_STATUSES)}")
-            query += f" AND ExecutionStatus = '{_QUERY_STATUSES[status]}'"
         found: list[RunInfo] = []
-        token = b""
+        after: str | None = None
         while len(found) < limit:
-            request = ListWorkflowExecutionsRequest(
-                namespace=self.temporal.namespace,
-                query=query,
-                page_size=min(_PAGE, limit - len(found)),
-                next_page_token=token,
-            )
-            with temporal_errors(self.temporal):
-                # The raw call: the SDK's own list breaks on one run of a status it does not know.
-                page = await self.temporal.workflow_service.list_workflow_executions(request)
-            found += [await info_of(self.temporal, info) for info in page.executions]
-            token = page.next_page_token
-            if not token:
+            page = await page_of(self.temporal, flow, status, min(_PAGE, limit - len(found)), after)
+            found += page.runs
+            after = page.next
+            if after is None:
                 break
         return found
+
+    async def runs_page(
+        self, flow: str | None = None, status: str | None = None, size: int = 50, after: str | None = None
+    ) -> RunPage:
+        """A page of the list of recent runs; ``after`` is the ``next`` of the page before. Raises Refused for another
+        ``after`` and for an unknown status."""
+        return await page_of(self.temporal, flow, status, size, after)
 
     # -- tasks ------------------------------------------------------------------------------------------------
 
@@ -467,10 +450,6 @@ class Client:
 
 def _answer(run: Run) -> dict[str, Json]:
     return {"run_id": run.id, "flow": run.flow, "version": run.version}
-
-
-def _quoted(text: str) -> str:
-    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
 def _project_reader(settings: Settings) -> Callable[[], Project]:
