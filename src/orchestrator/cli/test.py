@@ -8,6 +8,8 @@ from typing import Annotated
 import typer
 
 from orchestrator.cli.console import BAD_INPUT, FAILED, run, say, show, show_json
+from orchestrator.cli.mutation import mutate_files
+from orchestrator.cli.recording import record_run
 from orchestrator.errors import FlowInvalid, Problem
 from orchestrator.flowtests.results import CaseResult, Report
 from orchestrator.flowtests.runner import find_test_files, run_files
@@ -22,10 +24,25 @@ def test(
     ] = None,
     match: Annotated[str | None, typer.Option("-k", help="Only cases with this text in their name or file.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Write the result as JSON.")] = False,
+    mutate: Annotated[
+        bool, typer.Option("--mutate", help="Leave out each step in turn; tell which of them no case misses.")
+    ] = False,
+    record: Annotated[
+        str | None, typer.Option("--record", metavar="RUN", help="Write this finished run as a case.")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="With --record: the test file; else the flow's own.")
+    ] = None,
 ) -> None:
     """Run the tests of flows: nothing is sent anywhere, and waits cost no time."""
     settings: Settings = context.obj
+    if record is not None:
+        record_run(settings, record, output)
+        return
     files = find_test_files(settings, paths)
+    if mutate:
+        mutate_files(settings, files, as_json=as_json)
+        return
     report = run(run_files(settings, files, match=match, progress=None if as_json else _tell))
     if not report.cases and not report.unreadable:
         looked = ", ".join(str(file) for file in files)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -68,7 +69,8 @@ async def mutate(
     found.failing = [result for _, result in runs if not result.passed]
     if found.failing:
         return found
-    for mutant in mutants(tests.flow, project):
+    # Loading a flow again and again is work; the lane's worker shares this event loop.
+    for mutant in await asyncio.to_thread(list, mutants(tests.flow, project)):
         if acts_only and not mutant.is_act:
             continue
         found.removed += 1
