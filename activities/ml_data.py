@@ -9,16 +9,15 @@ import random
 from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from pathlib import Path
 from statistics import quantiles
 from typing import Any
 
-from _ml_files import Kept, keep, kept, learning
+from _files import Kept, project_file
+from _ml_files import MODELS, learning
 from _ml_rows import BadValue, Kind, read_value, schema_of
 from temporalio import activity
 
 from orchestrator.errors import TerminalError
-from orchestrator.steps.attempt import current_step
 from orchestrator.steps.function import cpu
 
 EXAMPLE = "breast-cancer"
@@ -61,7 +60,7 @@ def load_training_data(source: Source) -> dict[str, object]:
     source. Raises TerminalError ``not_found``, ``path_refused`` or ``bad_data``."""
     text = _example() if source.source == EXAMPLE else _file(source.source)
     rows = read_rows(text)
-    return {"file": keep("data", ".csv", text.encode()), "rows": len(rows), "columns": list(rows[0])}
+    return {"file": MODELS.keep("data", ".csv", text.encode()), "rows": len(rows), "columns": list(rows[0])}
 
 
 @activity.defn
@@ -69,7 +68,7 @@ def load_training_data(source: Source) -> dict[str, object]:
 def check_training_data(check: Check) -> dict[str, object]:
     """``{ok, problems, rows, completeness, duplicates, outliers, classes}``: schema, filled cells, rows that are there
     twice, values far outside. Decides nothing: the flow does."""
-    rows, schema = read_rows(kept(check.data).decode()), schema_of(check.columns)
+    rows, schema = read_rows(MODELS.kept(check.data).decode()), schema_of(check.columns)
     missing = [column for column in (*schema, check.target) if column not in rows[0]]
     if missing:
         # Without its columns nothing else can be said of the data.
@@ -103,16 +102,8 @@ def read_rows(text: str) -> list[dict[str, str]]:
 
 
 def _file(path: str) -> str:
-    settings = current_step().settings
-    project = settings.project_dir.resolve()
-    real = (project / path).resolve()
-    if not any(real.is_relative_to((project / root).resolve()) for root in settings.file_roots):
-        folders = ", ".join(str(root) for root in settings.file_roots)
-        raise TerminalError("path_refused", f"'{path}' is outside the folders files may be in: {folders}")
     try:
-        return Path(real).read_text(encoding="utf-8")
-    except (FileNotFoundError, IsADirectoryError) as error:
-        raise TerminalError("not_found", f"there is no file '{path}' (write '{EXAMPLE}' for the example)") from error
+        return project_file(path).read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise TerminalError("bad_data", f"'{path}' is not UTF-8 text (byte {error.start})") from error
 

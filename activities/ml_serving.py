@@ -11,7 +11,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from _ml_files import Kept, kept, models_folder, replace
+from _files import Kept, replace
+from _ml_files import MODELS
 from temporalio import activity
 
 from orchestrator.errors import TerminalError
@@ -42,7 +43,7 @@ class Withdrawal:
 def deploy_model(deployment: Deployment) -> dict[str, object]:
     """``{name, model, replaced}``: point the name at the model, and keep what it pointed at for `withdraw_model`.
     Raises TerminalError ``file_changed`` where the model is not what was trained."""
-    kept(deployment.model)
+    MODELS.kept(deployment.model)
     pointer = _pointer(deployment.name)
     current = _read(pointer)
     if current is None or current["model"] != asdict(deployment.model):
@@ -74,7 +75,7 @@ def withdraw_model(withdrawal: Withdrawal) -> dict[str, object]:
 
 
 def _pointer(name: str) -> Path:
-    folder = (models_folder() / "deployed").resolve()
+    folder = (MODELS.folder / "deployed").resolve()
     path = folder / f"{name}.json"
     if path.parent != folder:
         raise TerminalError("path_refused", f"'{name}' is no name of a model")

@@ -8,7 +8,8 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from _ml_files import Kept, keep, kept, learning, models_folder, replace
+from _files import Kept, replace
+from _ml_files import MODELS, learning
 from _ml_models import Algorithm, pipeline, search_space
 from _ml_rows import Kind, feature_kinds, features, schema_of
 from ml_data import read_rows
@@ -100,7 +101,7 @@ def build_features(split: Split) -> dict[str, object]:
     the rest is split with the same share of each class, and what the training rows say of each feature decides
     which are kept. Raises TerminalError ``not_trainable`` where nothing is left."""
     table = split.table
-    rows = read_rows(kept(table.data).decode())
+    rows = read_rows(MODELS.kept(table.data).decode())
     unique = {tuple(row.items()): place for place, row in enumerate(rows)}
     places = sorted(unique.values())
     with learning():
@@ -119,7 +120,9 @@ def build_features(split: Split) -> dict[str, object]:
     if not chosen:
         raise TerminalError("not_trainable", "no feature has anything to do with the target")
     return {
-        "split": keep("split", ".json", json.dumps({"train": sorted(train), "holdout": sorted(holdout)}).encode()),
+        "split": MODELS.keep(
+            "split", ".json", json.dumps({"train": sorted(train), "holdout": sorted(holdout)}).encode()
+        ),
         "kept": chosen,
         "dropped": [name for name in names if name not in chosen],
         "train": len(train),
@@ -148,7 +151,11 @@ def train_model(training: Training) -> dict[str, object]:
         file = io.BytesIO()
         bundle = {"pipeline": model, "schema": training.table.schema, "algorithm": training.algorithm}
         joblib.dump(bundle, file)
-    return {"algorithm": training.algorithm, **best, "model": keep(training.algorithm, ".joblib", file.getvalue())}
+    return {
+        "algorithm": training.algorithm,
+        **best,
+        "model": MODELS.keep(training.algorithm, ".joblib", file.getvalue()),
+    }
 
 
 @activity.defn
@@ -195,7 +202,7 @@ def _search(training: Training, x: Any, y: list[int]) -> dict[str, Any]:
 
     step, search = current_step(), training.search
     asked = hashlib.sha256(f"{step.idempotency_key} {training}".encode()).hexdigest()
-    log = models_folder() / "searches" / f"{asked[:24]}.json"
+    log = MODELS.folder / "searches" / f"{asked[:24]}.json"
     space = search_space(training.algorithm)
     done = _done(log)
     study = optuna.create_study(
@@ -249,8 +256,8 @@ def _matrix(table: Table, split: Kept, part: str) -> tuple[Any, list[int]]:
 
 
 def _rows(table: Table, split: Kept, part: str) -> list[dict[str, str]]:
-    rows = read_rows(kept(table.data).decode())
-    return [rows[place] for place in json.loads(kept(split))[part]]
+    rows = read_rows(MODELS.kept(table.data).decode())
+    return [rows[place] for place in json.loads(MODELS.kept(split))[part]]
 
 
 def _array(values: list[list[Any]]) -> Any:
@@ -264,7 +271,7 @@ def _kinds(table: Table) -> list[str]:
 
 
 def _answers(candidate: Candidate, x: Any) -> list[int]:
-    content = kept(candidate.model)
+    content = MODELS.kept(candidate.model)
     with learning():
         import joblib
 
