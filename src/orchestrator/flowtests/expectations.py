@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from orchestrator.flowtests.answers import OWN_ERROR
 from orchestrator.flowtests.differences import exact, having
 from orchestrator.flowtests.results import Called, CaseResult, Mismatch, Ran
 from orchestrator.spec.definition import Definition
@@ -40,10 +41,13 @@ class _Looks:
     def status(self) -> bool:
         """How it ended: where that is not as expected, the rest is no news."""
         wanted, got = self._expect.status, self._result.status
-        if got == "running" or (wanted == got and got == "not_started"):
+        if got in ("running", "waiting") or (wanted == got and got == "not_started"):
             return False
         if wanted == got:
             return True
+        if (self._result.error or {}).get("type") == OWN_ERROR:
+            # The reason is told already.
+            return False
         self._say(f"the run {_ENDS[got]}{self._why()}; expected: {wanted}", ("status",))
         return False
 
@@ -107,7 +111,8 @@ class _Looks:
             for number, name in enumerate(getattr(self._expect, key)):
                 found = [status for ran in self._steps(name) for status in _statuses(ran)]
                 if not right(found):
-                    self._say(f"step '{name}' {words}: {_told(found)}", (key, number))
+                    hint = _NOT_TAKEN if key == "not_reached" and found == ["skipped"] else ""
+                    self._say(f"step '{name}' {words}: {_told(found)}{hint}", (key, number))
 
     def compensated(self) -> None:
         """Exactly these, in this order."""
@@ -236,9 +241,10 @@ def _ran(found: list[str]) -> bool:
 _STATES: tuple[tuple[str, Callable[[list[str]], bool], str], ...] = (
     ("ran", _ran, "did not run"),
     ("skipped", lambda found: "skipped" in found, "was not skipped"),
-    ("not_reached", lambda found: not found, "was reached"),
+    ("not_reached", lambda found: not found, "has a record"),
     ("failed", lambda found: "failed" in found, "did not fail"),
 )
+_NOT_TAKEN = "; what stands in a branch that is not taken counts as skipped"
 _ENDS = {
     "completed": "completed",
     "failed": "failed",

@@ -95,6 +95,8 @@ def _ended(run: FlowWorkflow, part: Part) -> None:
     """Keep what the run's state is at its end."""
     part.state = run.state({"after": _KEPT})
     part.seconds = (workflow.now() - workflow.info().start_time).total_seconds()
+    if part.workflow_id == part.play.run_id:
+        part.play.ending()
 
 
 class _Outbound(WorkflowOutboundInterceptor):

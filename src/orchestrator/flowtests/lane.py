@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import itertools
 import tempfile
@@ -13,14 +14,15 @@ from types import TracebackType
 from typing import Any, Self
 
 import temporalio.client
-from temporalio.api.testservice.v1 import UnlockTimeSkippingRequest
 from temporalio.client import WorkflowFailureError, WorkflowHandle
 from temporalio.common import RawValue
 from temporalio.exceptions import ApplicationError, CancelledError, TerminatedError
+from temporalio.exceptions import TimeoutError as TemporalTimeout
 from temporalio.service import RPCError
 from temporalio.testing import WorkflowEnvironment
 
 from orchestrator import admission
+from orchestrator.flowtests.clock import Clock
 from orchestrator.flowtests.expectations import check
 from orchestrator.flowtests.interceptor import TestInterceptor
 from orchestrator.flowtests.outcome import gather
@@ -39,6 +41,9 @@ from orchestrator.worker import FlowWorker
 Json = Any
 
 QUEUE = "orchestrator-flowtests"
+LONGEST = timedelta(days=4 * 365)
+"""How long a run may wait. One that waits for what never comes is over after it, at once: there is nothing before it
+that the clock could stop at."""
 _ENDING = 10.0
 """Seconds a run that was given up gets to be gone."""
 
@@ -74,7 +79,6 @@ class Lane:
             self._temporal = temporalio.client.Client(
                 self._environment.client.service_client, namespace=self._environment.client.namespace
             )
-            await self._temporal.test_service.unlock_time_skipping(UnlockTimeSkippingRequest())
             self._store = await Store.open(self._settings.store)
             worker = FlowWorker(
                 self._settings, self._temporal, self._store, self._project, around=[TestInterceptor(self._stage)]
@@ -128,16 +132,19 @@ class Lane:
 
     async def _play(self, case: FlowCase, flow: LoadedFlow, envelope: Envelope, result: CaseResult) -> None:
         run_id = f"{flow.definition.flow}-{next(self._numbers)}"
-        play = Play(case, frozenset(node.id for node in flow.definition.walk()))
+        clock = Clock(self._temporal)
+        play = Play(case, run_id, frozenset(node.id for node in flow.definition.walk()), clock.stop_now)
         self._stage.enter(run_id, play)
         try:
-            handle = await self._start(run_id, envelope)
             try:
-                async with asyncio.timeout(case.timeout):
-                    await self._ended(handle, result)
+                async with asyncio.timeout(case.timeout), clock.jumping():
+                    await self._ended(await self._start(run_id, envelope), result)
             except TimeoutError:
-                self._give_up(case, play, run_id, result)
-                await self._terminate(handle)
+                result.status = "running"
+                self._give_up(case, play, run_id, result, f"the run did not end within {case.timeout:g}s")
+            if result.status == "waiting":
+                self._give_up(case, play, run_id, result, "the run waits for ever")
+            await self._clear_away(play)
             gather(case, play, run_id, result)
         finally:
             self._stage.leave(run_id)
@@ -152,6 +159,7 @@ class Lane:
             id=run_id,
             task_queue=QUEUE,
             task_timeout=timedelta(seconds=60),
+            execution_timeout=LONGEST,
         )
 
     async def _ended(self, handle: WorkflowHandle[Any, Any], result: CaseResult) -> None:
@@ -160,6 +168,10 @@ class Lane:
             result.status = "completed"
         except WorkflowFailureError as error:
             cause = error.cause
+            if isinstance(cause, TemporalTimeout):
+                # The clock has jumped to the end of time: the server's own limit on runs.
+                result.status = "waiting"
+                return
             result.status = "cancelled" if isinstance(cause, CancelledError | TerminatedError) else "failed"
             if isinstance(cause, ApplicationError):
                 told = [detail for detail in cause.details if isinstance(detail, dict) and "type" in detail]
@@ -167,21 +179,19 @@ class Lane:
                 if result.error["type"] == "run_timeout":
                     result.status = "timed_out"
 
-    def _give_up(self, case: FlowCase, play: Play, run_id: str, result: CaseResult) -> None:
-        part = play.last(run_id)
-        result.waiting = [] if part is None else part.waiting()
-        result.status = "running"
+    def _give_up(self, case: FlowCase, play: Play, run_id: str, result: CaseResult, what: str) -> None:
+        result.waiting = [one for part in play.all() for one in part.waiting() if part.state is None]
         waits = f"it waits for {', '.join(result.waiting)}" if result.waiting else "no step of it waits for anything"
         message = (
-            f"the run did not end within {case.timeout:g}s: {waits}; add what it waits for to `events`, or give the "
-            "case a longer `timeout`"
+            f"{what}: {waits}; add what it waits for to `events`, mock the step, or give the case a longer `timeout`"
         )
         result.problems.append(Mismatch(message, case.where()))
 
-    async def _terminate(self, handle: WorkflowHandle[Any, Any]) -> None:
-        try:
-            async with asyncio.timeout(_ENDING):
-                await handle.terminate("the test is over")
-        except (RPCError, TimeoutError):
-            # It has ended meanwhile, or the server is gone: the next case will say so.
-            return
+    async def _clear_away(self, play: Play) -> None:
+        """End what still goes on: a run that was given up, and sub-flows that nobody waits for."""
+        for part in play.all():
+            if part.state is None:
+                # It may have ended meanwhile.
+                with contextlib.suppress(RPCError, TimeoutError):
+                    async with asyncio.timeout(_ENDING):
+                        await self._temporal.get_workflow_handle(part.workflow_id).terminate("the test is over")

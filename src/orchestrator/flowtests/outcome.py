@@ -39,8 +39,7 @@ def gather(case: FlowCase, play: Play, run_id: str, result: CaseResult) -> None:
     result.warnings += state.get("warnings", [])
     undone = state.get("compensations", [])
     result.compensated = [str(one["path"]) for one in undone if one["status"] == "completed"]
-    if result.status != "running":
-        _check_delivered(case, play, result)
+    _check_delivered(case, play, result)
 
 
 def _check_delivered(case: FlowCase, play: Play, result: CaseResult) -> None:

@@ -89,8 +89,12 @@ class Play:
     """One case at work: its run and the runs of its sub-flows."""
 
     case: FlowCase
+    run_id: str
+    """Of the case's own run."""
     steps: frozenset[str]
     """Ids of the flow's own steps."""
+    ending: Callable[[], None] = lambda: None
+    """Called by the case's own run at its very end, before Temporal hears of it."""
     parts: dict[str, list[tuple[str, Part]]] = field(default_factory=dict)
     """By workflow id, executions in their order: Temporal's run id and what it did."""
 

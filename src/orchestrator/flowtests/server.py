@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import shutil
 import sys
+from functools import lru_cache
 from pathlib import Path
 
+from temporalio.runtime import LoggingConfig, Runtime, TelemetryConfig, TelemetryFilter
 from temporalio.testing import WorkflowEnvironment
 
 from orchestrator.errors import Unavailable
@@ -23,11 +25,21 @@ def find_test_server() -> Path:
     return Path(found)
 
 
+@lru_cache(maxsize=1)
+def _runtime() -> Runtime:
+    """One that does not warn of what the test server lacks and nobody needs here."""
+    quiet = TelemetryFilter(core_level="ERROR", other_level="ERROR")
+    return Runtime(telemetry=TelemetryConfig(logging=LoggingConfig(filter=quiet)))
+
+
 async def start_test_server() -> WorkflowEnvironment:
-    """A server of its own, its clock free to jump. Raises Unavailable."""
+    """A server of its own. Its clock stands under a lock: it runs like any clock, until that is lifted. Raises
+    Unavailable."""
     binary = find_test_server()
     try:
-        environment = await WorkflowEnvironment.start_time_skipping(test_server_existing_path=str(binary))
+        environment = await WorkflowEnvironment.start_time_skipping(
+            test_server_existing_path=str(binary), runtime=_runtime()
+        )
     except RuntimeError as error:
         raise Unavailable(f"the Temporal test server {binary} did not start: {error}") from error
     return environment
