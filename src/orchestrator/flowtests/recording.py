@@ -90,23 +90,23 @@ def _start(run: RecordedRun) -> dict[str, Json]:
 def _mocks(run: RecordedRun) -> dict[str, Json]:
     """By step, inside loops by path."""
     mocks: dict[str, Json] = {}
-    for path, node in _acts(run):
+    for path in _acts(run):
         answers = [_answer(attempt) for attempt in run.attempts.get(path, ())] or [_of_record(run.steps[path])]
         if run.steps[path]["status"] == "cancelled":
             answers = [{"output": None, "delay": _NEVER}]
         same = all(answer == answers[0] for answer in answers)
-        mocks[path if "[" in path else node.id] = answers[0] if same else answers
+        mocks[_name(run, path)] = answers[0] if same else answers
     return mocks
 
 
-def _acts(run: RecordedRun) -> Iterator[tuple[str, Node]]:
-    """Steps that did something, by path; what an agent did is its own affair."""
+def _acts(run: RecordedRun) -> Iterator[str]:
+    """Paths of the steps that did something; what an agent did is its own affair."""
     agents = [path for path, record in run.steps.items() if record["type"] == "agent"]
     for path, record in run.steps.items():
         if record["type"] not in _MOCKED or record["status"] in ("skipped", "running"):
             continue
         if not any(is_inside(path, agent) for agent in agents):
-            yield path, _node(run.envelope.definition, path, record)
+            yield path
 
 
 def _node(definition: Definition, path: str, record: Mapping[str, Json]) -> Node:
@@ -153,13 +153,32 @@ def _events(run: RecordedRun) -> Iterator[tuple[float, dict[str, Json]]]:
         if message.name in tasks and isinstance(message.content, dict) and "decision" in message.content:
             yield message.at, _decision(run, message)
         elif message.name in ("orchestrator.pause", "orchestrator.resume"):
-            yield message.at, {message.name.split(".")[1]: True, "after": _duration(message.at)}
+            yield message.at, {**_anchor(run, message.at), message.name.split(".")[1]: True}
     for path, record in run.steps.items():
         if record["type"] == "wait-for-event":
             for event in _arrivals(run, path, record):
                 yield _offset(run, record, "finished_at"), event
     if run.cancelled_at is not None and run.status == "cancelled":
-        yield run.cancelled_at, {"cancel": True, "after": _duration(run.cancelled_at)}
+        yield run.cancelled_at, {**_anchor(run, run.cancelled_at), "cancel": True}
+
+
+def _anchor(run: RecordedRun, at: float) -> dict[str, Json]:
+    """When something happened, told by the newest step that had begun and not ended: in a test the answers before it
+    take no time."""
+    under_way = [
+        (path, at - _offset(run, record, "started_at"))
+        for path, record in run.steps.items()
+        if _offset(run, record, "started_at") <= at < _offset(run, record, "finished_at")
+    ]
+    if not under_way:
+        return {"after": _duration(at)}
+    path, since = under_way[-1]
+    return {"on": _name(run, path)} | ({"after": _duration(since)} if since >= 1 else {})
+
+
+def _name(run: RecordedRun, path: str) -> str:
+    """How a test names a step: by its id, inside loops by its path."""
+    return path if "[" in path else _node(run.envelope.definition, path, run.steps[path]).id
 
 
 def _decision(run: RecordedRun, message: Message) -> dict[str, Json]:

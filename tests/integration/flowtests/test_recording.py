@@ -13,7 +13,8 @@ import temporalio.client
 
 from orchestrator.client import Client, Run, RunCancelled, RunFailed
 from orchestrator.errors import Conflict, Refused
-from orchestrator.flowtests.recorded import read_run
+from orchestrator.flowtests.filing import file_run
+from orchestrator.flowtests.recorded import RecordedRun, read_run
 from orchestrator.flowtests.recording import recording
 from orchestrator.settings import Settings
 from orchestrator.spec.project import Project
@@ -104,13 +105,25 @@ async def decided(client: Client, amount: int) -> Run:
     return run
 
 
+async def passes(client: Client, recorded: RecordedRun) -> None:
+    """Written beside the flow twice, the case passes each time."""
+    folder = client.settings.project_dir / "workflows"
+    folder.mkdir()
+    (folder / "orders.yaml").write_text(FLOW, encoding="utf-8")
+    for name in (f"as in run {recorded.id}", f"as in run {recorded.id} (2)"):
+        filed = await file_run(client.settings, recorded)
+        assert (filed.file.name, filed.name, filed.is_other_version) == ("orders.test.yaml", name, False)
+        assert filed.result.passed, [str(one) for one in filed.result.problems]
+
+
 async def test_a_completed_run_becomes_a_case_that_repeats_it(client: Client) -> None:
     run = await decided(client, 7)
     await waiting_at(run, "paid")
     await run.deliver({"type": "order.paid", "data": {"sum": 14}, "source": "bank", "id": "e1"})
     assert await run.result(LONG) == {"price": 14, "by": "kim", "paid": 14}
 
-    made = recording(await read_run(client, run.id))
+    recorded = await read_run(client, run.id)
+    made = recording(recorded)
     case = made.case
     assert case["name"] == f"as in run {run.id}"
     assert case["inputs"] == {"order": {"id": "o1", "amount": 7}}
@@ -131,19 +144,22 @@ async def test_a_completed_run_becomes_a_case_that_repeats_it(client: Client) ->
         "ran": ["reserve", "price", "parts", "part", "approval", "large", "paid"],
         "skipped": ["insure"],
     }
+    await passes(client, recorded)
 
 
 async def test_a_failed_run_is_recorded_with_its_error_and_what_was_undone(client: Client) -> None:
     run = await decided(client, 700)
     with pytest.raises(RunFailed):
         await run.result(LONG)
-    case = recording(await read_run(client, run.id)).case
+    recorded = await read_run(client, run.id)
+    case = recording(recorded).case
     assert case["mocks"]["insure"]["error"]["type"] == "not_found"
     assert "release" in case["mocks"]
     assert case["expect"]["status"] == "failed"
     assert case["expect"]["error"] == {"type": "not_found", "step": "insure"}
     assert case["expect"]["compensated"] == ["reserve"]
     assert "insure" in case["expect"]["ran"] and "release" in case["expect"]["ran"]
+    await passes(client, recorded)
 
 
 async def test_a_cancelled_run_is_recorded_with_the_moment_it_was_cancelled(client: Client) -> None:
@@ -152,10 +168,12 @@ async def test_a_cancelled_run_is_recorded_with_the_moment_it_was_cancelled(clie
     await run.cancel()
     with pytest.raises(RunCancelled):
         await run.result(LONG)
-    case = recording(await read_run(client, run.id)).case
+    recorded = await read_run(client, run.id)
+    case = recording(recorded).case
     assert [event for event in case["events"] if "cancel" in event] == [case["events"][-1]]
     assert case["expect"]["status"] == "cancelled"
     assert "output" not in case["expect"]
+    await passes(client, recorded)
 
 
 async def test_what_has_no_end_or_no_beginning_of_its_own_is_not_recorded(client: Client) -> None:
