@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -18,6 +19,7 @@ from orchestrator.flowtests.recorded import RecordedRun, read_run
 from orchestrator.flowtests.recording import recording
 from orchestrator.settings import Settings
 from orchestrator.spec.project import Project
+from orchestrator.spec.source import read_source
 from orchestrator.worker import FlowWorker
 
 FUNCTIONS = '''
@@ -71,6 +73,7 @@ async def client(temporal: temporalio.client.Client, tmp_path: Path) -> AsyncIte
     """A client that knows ``FLOW``, with a worker that serves ``price``."""
     (tmp_path / "activities").mkdir()
     (tmp_path / "activities" / "prices.py").write_text(FUNCTIONS, encoding="utf-8")
+    (tmp_path / "activities" / "more.py").write_text(MORE_FUNCTIONS, encoding="utf-8")
     settings = Settings(
         project_dir=tmp_path,
         temporal_address=temporal.service_client.config.target_host,
@@ -80,7 +83,8 @@ async def client(temporal: temporalio.client.Client, tmp_path: Path) -> AsyncIte
         await Client.connect(settings, eager=True) as opened,
         FlowWorker(settings, opened.temporal, opened.store, Project),
     ):
-        await opened.publish(FLOW)
+        for text in (FLOW, LITTLE, MANY):
+            await opened.publish(text)
         yield opened
 
 
@@ -194,3 +198,109 @@ async def test_what_has_no_end_or_no_beginning_of_its_own_is_not_recorded(client
         await again.result(LONG)
     with pytest.raises(Refused, match=f"goes on from '{run.id}'"):
         await read_run(client, again.id)
+
+
+MANY = """
+id: many
+inputs: {kind: string}
+triggers: [{type: webhook, id: door, path: /many, inputs: {kind: "{{ trigger.body.kind }}"}}]
+steps:
+  - id: first
+    type: parallel
+    config:
+      wait_for: any
+      branches:
+        - {id: slow, type: function, config: {handler: sleepy, params: {seconds: 30}}}
+        - {id: quick, type: function, config: {handler: sleepy, params: {seconds: 0}}}
+  - id: tries
+    type: try
+    config:
+      retry: {max_attempts: 2, initial_interval: 10ms, on: ["*"]}
+      steps:
+        - {id: unsure, type: function, retry: none, config: {handler: every_second}}
+      catch:
+        - {on: ["*"], steps: [{id: given-up, type: transform, config: {value: 1}}]}
+  - id: again
+    type: while
+    config:
+      while: "{{ loop.index }} < 2"
+      max_iterations: 5
+      steps:
+        - {id: pass, type: state, config: {increment: "many-{{ run.id }}"}}
+  - {id: child, type: flow, config: {flow: little, inputs: {n: 3}}}
+  - {id: go, type: wait-for-event, config: {signal: start}}
+  - {id: called, type: wait-for-event, config: {callback: true}}
+  - {id: gone, type: file, on_error: continue, config: {operation: read, path: data/gone.txt}}
+  - id: fast
+    type: block
+    defaults: {durability: express}
+    config:
+      steps: [{id: express, type: function, timeout: 1s, config: {handler: sleepy, params: {seconds: 0}}}]
+output:
+  id: "{{ run.id }}"
+  passes: "{{ steps.again.output }}"
+  child: "{{ steps.child.output }}"
+  winner: "{{ steps.first.winner }}"
+  data: "{{ steps.go.output.event.data }}"
+  called: "{{ steps.called.output.event.data }}"
+"""
+LITTLE = (
+    'id: little\ninputs: {n: number}\nsteps: [{id: twice, type: transform, config: {value: "{{ inputs.n * 2 }}"}}]\n'
+)
+MORE_FUNCTIONS = '''
+import time
+from temporalio import activity
+
+CALLS = []
+
+@activity.defn
+def sleepy(how: dict) -> str:
+    """Sleeps, and stops when it is cancelled."""
+    until = time.monotonic() + how["seconds"]
+    while time.monotonic() < until:
+        time.sleep(0.05)
+    return f"after {how['seconds']}"
+
+@activity.defn
+def every_second() -> str:
+    CALLS.append(1)
+    if len(CALLS) % 2:
+        raise ValueError("not this time")
+    return "the word is open-sesame"
+'''
+
+
+async def test_races_retried_blocks_loops_sub_flows_signals_and_callbacks_are_repeated(client: Client) -> None:
+    run = await client.start(
+        "many",
+        {"kind": "secret"},
+        trigger={"type": "webhook", "id": "door", "method": "POST", "body": {"kind": "secret"}, "headers": {"a": "b"}},
+    )
+    await waiting_at(run, "go")
+    await run.signal("start", {"n": 1})
+    await waiting_at(run, "called")
+    await run.handle.signal("orchestrator.callback", {"path": "called", "data": {"sum": 3}, "signal_id": "c1"})
+    output = await run.result(LONG)
+    assert (output["winner"], output["child"], output["called"]) == ("quick", 6, {"sum": 3})
+
+    folder = client.settings.project_dir / "workflows"
+    folder.mkdir()
+    (folder / "many.yaml").write_text(MANY, encoding="utf-8")
+    (folder / "little.yaml").write_text(LITTLE, encoding="utf-8")
+    settings = replace(client.settings, secrets={"WORD": "open-sesame"})
+    filed = await file_run(settings, await read_run(client, run.id))
+    assert filed.result.passed, [str(one) for one in filed.result.problems]
+    case = read_source(filed.file.read_text(encoding="utf-8"), "many.test.yaml").data["cases"][0]
+    assert case["trigger"] == {
+        "type": "webhook", "id": "door", "method": "POST", "body": {"kind": "secret"}, "headers": {"a": "b"},
+    }  # fmt: skip
+    failed, answered = case["mocks"]["unsure"]
+    assert failed["error"]["message"] == "not this time"
+    assert answered == {"output": "the word is ***"}, "secrets of this machine are masked"
+    assert case["mocks"]["slow"] == {"output": None, "delay": "30d"}
+    assert case["mocks"]["child"] == {"output": 6}
+    assert case["mocks"]["gone"]["error"]["type"] == "not_found"
+    assert [path for path in case["mocks"] if path.startswith("again")] == ["again[0]/pass", "again[1]/pass"]
+    assert [event.get("signal") or event.get("callback") for event in case["events"]] == ["start", "called"]
+    assert "output" not in case["expect"]
+    assert case["expect"]["output_has"] == {name: value for name, value in output.items() if name != "id"}
