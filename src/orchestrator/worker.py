@@ -26,6 +26,7 @@ from orchestrator.spec.project import Project
 from orchestrator.steps.attempt import StepInterceptor
 from orchestrator.steps.context import STORE, Resources
 from orchestrator.steps.function import discover
+from orchestrator.steps.ledger import record_activity
 from orchestrator.steps.listen import listen_activity
 from orchestrator.steps.loop_watch import LoopWatch
 from orchestrator.steps.permits import acquire_permit
@@ -118,6 +119,7 @@ class FlowWorker:
             child_journal,
             cancel_run,
             acquire_permit,
+            record_activity(self._store),
             flush_activity(self._doors(search_attributes)),
         ]
         return Worker(

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from orchestrator.engine.failures import ErrorRecord
 from orchestrator.spec.definition import Json, Node
@@ -36,6 +36,8 @@ class Journal:
         self._running: dict[str, None] = {}
         self.counts: dict[str, int] = {}
         """Steps by status."""
+        self.ended: Callable[[str, Record], None] | None = None
+        """Told of every record that is closed, where somebody keeps count."""
 
     # -- reading ----------------------------------------------------------------------------------------------
 
@@ -92,16 +94,19 @@ class Journal:
         self._close(path, record, "completed")
         record.update(output=output, finished_at=at)
         self._states.pop(path, None)
+        self._tell(path, record)
 
     def fail(self, path: str, record: Record, at: str, error: ErrorRecord) -> None:
         """Close a record with its error. Its state stays: a retry goes on from it."""
         self._close(path, record, "failed")
         record.update(error=error, finished_at=at, attempts=error.get("attempts", 1))
+        self._tell(path, record)
 
     def cancel(self, path: str, record: Record, at: str) -> None:
         """Close a record whose step was stopped before its end."""
         self._close(path, record, "cancelled")
         record.update(finished_at=at)
+        self._tell(path, record)
 
     def skip(self, node: Node, path: str, at: str, inside: str = "") -> Record:
         """Record a step that does not run."""
@@ -182,6 +187,10 @@ class Journal:
         self._count(str(record["status"]), -1)
         self._count(status, 1)
         record["status"] = status
+
+    def _tell(self, path: str, record: Record) -> None:
+        if self.ended is not None:
+            self.ended(path, record)
 
     def _count(self, status: str, by: int) -> None:
         self.counts[status] = self.counts.get(status, 0) + by

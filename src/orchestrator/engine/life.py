@@ -1,5 +1,5 @@
 """The life of a run: the walk under its deadline, then what has to be undone, the fallback, ``finally``, the report to
-a parent. Cancelling, pausing and continuing as new act on it from outside."""
+a parent, the ledger. Cancelling, pausing and continuing as new act on it from outside."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from orchestrator.engine.fitting import fitting_error, fitting_output
 from orchestrator.engine.frame import Frame
 from orchestrator.engine.gate import shielded
 from orchestrator.engine.interpreter import Interpreter
+from orchestrator.engine.monitor import Monitor
 from orchestrator.engine.permit import Permit
 from orchestrator.engine.together import CLEANED_UP_AFTER, settle
 from orchestrator.expressions import ExpressionError
@@ -51,6 +52,7 @@ class Life:
         self._run = walk.run
         self.announcer = Announcer(walk.run)
         self.permit = Permit(walk)
+        self.monitor = Monitor(walk.run)
         self._walking: asyncio.Task[Json] | None = None
         self._cancelled = False
         self._failure: ErrorRecord | None = None
@@ -78,6 +80,7 @@ class Life:
 
     async def live(self) -> Ending:
         """Everything. What went wrong is in the answer, not raised."""
+        self.monitor.begin()
         if self.ending is None:
             self.ending = await self._walked()
             self._run.gate.stopped()
@@ -138,6 +141,7 @@ class Life:
         if self._run.envelope.slice is not None:
             return await run_slice(self._walk, self._run.envelope.slice)
         await self.permit.acquire()
+        self.monitor.admitted()
         output = await self._walk.run_list(self._definition.steps, self._run.frame)
         for error in await self._run.strays.finish():
             self._run.warnings.append(f"a branch that was left to finish failed: {error}")
@@ -198,6 +202,7 @@ class Life:
             await report_to(parent, ending.status, ending.output, ending.error)
         await shielded(self.permit.release())
         await self.announcer.ended(ending.status, ending.error)
+        await self.monitor.ended(ending.status, ending.error)
 
 
 def _run_timeout(limit: float) -> ErrorRecord:

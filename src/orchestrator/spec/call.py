@@ -43,6 +43,14 @@ instant from which on events count. Returns the events that were accepted since 
 ANNOUNCE = "announce"
 """Activity: accepts an event that the engine tells of a run. Arguments: its type, its data."""
 
+RECORD_RUN = "record-run"
+"""Local activity: writes the end of a run into the ledger. Arguments: the run as ``store.ledger`` keeps it, and its
+alerts by place: ``{"alert", "condition", "any"}``. Returns those that hold, with what was found: ``{"alert",
+"values"}``."""
+
+ALERT = "alert"
+"""Activity: tells a channel of an alert: ``{"condition", "found", "values", "channel", "message", "status"}``."""
+
 PERMITS = "orchestrator.permits"
 """Workflow that hands out the permits of one flow and key; its id begins so too."""
 

@@ -142,6 +142,9 @@ class Definition:
     task_queue: str | None = None
     concurrency: dict[str, Json] | None = None
     """``{limit, key, when_full}``: how many runs go on at once; ``key`` is a template."""
+    monitoring: dict[str, Json] | None = None
+    """``{metrics, alerts: [{condition, any, channel, message}]}``: runs are written into the ledger; ``any`` is the
+    condition as ``spec.monitoring`` writes it."""
     format: int = FORMAT
 
     def walk(self) -> Iterator[Node]:
@@ -207,7 +210,9 @@ def definition_from_json(data: Json) -> Definition:
 
 def definition_key(definition: Definition) -> str:
     """What identifies a definition's content and the file its messages point at: workers keep compiled ones by it."""
-    return f"{definition.hash} {definition.version} {definition.file}"
+    # Content that was published before alerts were raised is pinned without them.
+    monitored = " monitored" if definition.monitoring is not None else ""
+    return f"{definition.hash} {definition.version} {definition.file}{monitored}"
 
 
 _EMPTY: tuple[Json, ...] = (None, "", {}, False)

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, SerializeAsAny, WithJsonSchema
 
 from orchestrator.spec.base import Spec
+from orchestrator.spec.monitoring import METRICS, check_metric, read_condition
 from orchestrator.spec.step import Defaults, FixedDuration, Name, PositiveDuration, RetryField, Step, Steps
 from orchestrator.spec.triggers import Trigger
 
@@ -17,7 +18,6 @@ _FLOW_ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
 _VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z._+-]{0,63}")
 LONGEST_WAIT = 600.0
 """Seconds a tool call may wait for a run."""
-_ALERT_PART = re.compile(r"\s*[A-Za-z_][\w.]*\s*(?:<=|>=|==|!=|<|>)\s*(?:\d+(?:\.\d+)?)(?:ms|s|m|h|d|w|%)?\s*")
 
 
 def _flow_id(value: str) -> str:
@@ -42,11 +42,13 @@ def _version(value: Any) -> Any:
 
 
 def _alert_condition(value: str) -> str:
-    for part in re.split(r"\s+(?:and|or)\s+", value.strip()):
-        if not _ALERT_PART.fullmatch(part):
-            raise ValueError(
-                f"{part!r} is not `metric op literal`, such as execution_time > 300s or success_rate < 95%"
-            )
+    read_condition(value)
+    return value
+
+
+def _fixed_text(value: str) -> str:
+    if "{{" in value:
+        raise ValueError("takes no templates: an alert adds what was found, the flow and the run by itself")
     return value
 
 
@@ -74,14 +76,20 @@ class Alert(Spec):
     """When to tell whom."""
 
     condition: Annotated[str, AfterValidator(_alert_condition)]
-    channel: str
-    message: str | None = None
+    channel: Annotated[str, AfterValidator(_fixed_text)] = Field(
+        min_length=1,
+        description="A contact; `slack` or `email` for what orchestrator.yaml says there; a Slack channel such as "
+        "`#ops`; an e-mail address.",
+    )
+    message: Annotated[str, AfterValidator(_fixed_text)] | None = None
 
 
 class Monitoring(Spec):
     """Metrics to keep and alerts to raise."""
 
-    metrics: list[str] = Field(default=[])
+    metrics: list[Annotated[str, AfterValidator(check_metric)]] = Field(
+        default=[], description=f"Of {', '.join(METRICS)}."
+    )
     alerts: list[Alert] = Field(default=[])
 
 

@@ -15,6 +15,7 @@ from orchestrator.spec.definition import Definition
 from orchestrator.spec.delivery import check_delivery
 from orchestrator.spec.findings import Findings, check_model, kind_of, sorted_problems, suggestion
 from orchestrator.spec.flow import Flow
+from orchestrator.spec.monitoring_rules import check_monitoring
 from orchestrator.spec.normalise import normalise
 from orchestrator.spec.project import Project, read_text
 from orchestrator.spec.reading import Placed, read_steps
@@ -23,7 +24,7 @@ from orchestrator.spec.servers import check_servers, check_services
 from orchestrator.spec.source import Source, read_source
 from orchestrator.spec.step import Step
 from orchestrator.spec.subflows import endless
-from orchestrator.spec.support import not_evaluated, unsupported
+from orchestrator.spec.support import unsupported
 from orchestrator.spec.triggers import TRIGGERS, Trigger, WebhookTrigger
 from orchestrator.spec.visibility import Visibility
 from orchestrator.spec.webhook_rules import check_webhooks
@@ -92,7 +93,7 @@ def load_flow(text: str, file: str, project: Project) -> LoadedFlow:
     check_webhooks(flow, everything, findings)
     findings.raise_if_any()
     check_catalogue(everything, flow, project, findings)
-    not_evaluated(flow, findings)
+    check_monitoring(flow, project, findings)
     definition = normalise(flow, steps, handlers, inputs, visibility.env, source)
     _check_definition(definition, steps, handlers, findings)
     later = sorted_problems(unsupported(flow, data, everything, findings))

@@ -32,6 +32,8 @@ class MailServer(Spec):
     password: str | None = None
     sender: str = Field(alias="from", min_length=1)
     """Who e-mails come from: ``Shop <shop@example.com>``."""
+    to: str | list[str] = Field(default=[])
+    """Who gets alerts that name only ``email``."""
     timeout: Duration = 30.0
     """For each answer of the server."""
 

@@ -12,13 +12,14 @@ from typing import Any, Literal, get_args
 from pydantic import BaseModel, BeforeValidator
 from pydantic_core import PydanticUndefined
 
+from orchestrator.spec import monitoring
 from orchestrator.spec.acts.human_task import ordered_form
 from orchestrator.spec.agents import agent_bindings
 from orchestrator.spec.base import parse_duration
 from orchestrator.spec.control import ControlConfig
 from orchestrator.spec.definition import Definition, Node, Retry, Timeout
 from orchestrator.spec.findings import is_template
-from orchestrator.spec.flow import Flow
+from orchestrator.spec.flow import Flow, Monitoring
 from orchestrator.spec.reading import WAITING, Placed
 from orchestrator.spec.source import Source
 from orchestrator.spec.step import Defaults, RetryField, RetryPolicy, TimeoutField, TimeoutSpec
@@ -95,7 +96,23 @@ def normalise(
         handlers={name: build.nodes(placed, inherited) for name, placed in handlers.items() if placed},
         task_queue=flow.defaults.task_queue if flow.defaults else None,
         concurrency=flow.concurrency.model_dump(mode="json") if flow.concurrency else None,
+        monitoring=_monitoring(flow.monitoring),
     )
+
+
+def _monitoring(given: Monitoring | None) -> dict[str, Json] | None:
+    if given is None or not (given.metrics or given.alerts):
+        return None
+    alerts = [
+        {
+            "condition": " ".join(alert.condition.split()),
+            "any": monitoring.to_json(monitoring.read_condition(alert.condition)),
+            "channel": alert.channel,
+            "message": alert.message,
+        }
+        for alert in given.alerts
+    ]
+    return {"metrics": list(dict.fromkeys(given.metrics)), "alerts": alerts}
 
 
 def normalise_steps(steps: list[Placed], defaults: Defaults, flow: Flow, source: Source) -> tuple[Node, ...]:

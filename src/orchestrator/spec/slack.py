@@ -20,6 +20,8 @@ class SlackWorkspace(Spec):
     """A bot token (``xoxb-…``) with the scope ``chat:write``."""
     webhooks: dict[str, str] = Field(default_factory=dict)
     """Channel to the address of its incoming webhook; they go before the token."""
+    channel: str | None = Field(None, min_length=1)
+    """Where alerts go that name only ``slack``."""
     api: str = Field("https://slack.com/api", pattern=r"^https?://[^/?#\s]")
 
     @model_validator(mode="after")

@@ -66,13 +66,3 @@ def _of_trigger(trigger: dict[str, Json], path: Path) -> Iterator[tuple[Path, st
     for key in trigger:
         if key not in TRIGGER_KEYS[trigger["type"]]:
             yield (*path, key), f"`{key}` of a trigger"
-
-
-def not_evaluated(flow: Flow, findings: Findings) -> None:
-    """Warn about what loads and has no effect yet."""
-    if flow.monitoring is None:
-        return
-    for index, _ in enumerate(flow.monitoring.alerts):
-        findings.warn(("monitoring", "alerts", index), "alerts are not evaluated yet", "the run is not affected")
-    if flow.monitoring.metrics:
-        findings.warn(("monitoring", "metrics"), "the list of metrics is not evaluated yet", "the run is not affected")

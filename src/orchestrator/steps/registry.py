@@ -24,6 +24,7 @@ from orchestrator.spec.base import ActConfig
 from orchestrator.spec.call import AGENT_OPEN, AGENT_TURN, CLOSE_TASK, NOTE_TASK
 from orchestrator.steps import human_task
 from orchestrator.steps.agent import open_agent, take_turn
+from orchestrator.steps.alert import alert
 from orchestrator.steps.announce import announce
 from orchestrator.steps.attempt import current_step
 from orchestrator.steps.context import StepContext
@@ -60,7 +61,7 @@ def _step_type(module: ModuleType) -> StepType:
 
 def step_activities() -> list[Activity]:
     """One activity per step type, named like it, and the one that closes human tasks."""
-    return [_activity(step) for step in step_types().values()] + [_close_task, _note_task, announce]
+    return [_activity(step) for step in step_types().values()] + [_close_task, _note_task, announce, alert]
 
 
 def function_activities(functions: Mapping[str, Function]) -> list[Activity]:

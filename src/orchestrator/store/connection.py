@@ -16,7 +16,10 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util.exc import CommandError
-from sqlalchemy import URL, Connection, event, make_url, text
+from sqlalchemy import URL, Connection, Table, event, make_url, text
+from sqlalchemy.dialects.postgresql import insert as _insert_postgresql
+from sqlalchemy.dialects.sqlite import Insert
+from sqlalchemy.dialects.sqlite import insert as _insert_sqlite
 from sqlalchemy.exc import ArgumentError, DatabaseError, DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
@@ -108,6 +111,14 @@ class Database:
             f"the store {self._shown} cannot be used: {reason}; "
             "check ORCHESTRATOR_STORE_URL and that the database is running"
         )
+
+
+def insert_into(connection: AsyncConnection, table: Table) -> Insert:
+    """An insert that may say ``on_conflict_do_nothing`` or ``on_conflict_do_update``. Both databases spell these alike;
+    SQLAlchemy has a class for each."""
+    if connection.dialect.name == "postgresql":
+        return _insert_postgresql(table)  # type: ignore[return-value]
+    return _insert_sqlite(table)
 
 
 def _driver_url(url: str) -> URL:

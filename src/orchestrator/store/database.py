@@ -12,6 +12,7 @@ from orchestrator.store.events import Events
 from orchestrator.store.files import Files
 from orchestrator.store.flows import Flows
 from orchestrator.store.keys import SigningKeys
+from orchestrator.store.ledger import Ledger
 from orchestrator.store.listeners import Listeners
 from orchestrator.store.queues import Queues
 from orchestrator.store.responses import Responses
@@ -35,6 +36,7 @@ class Store:
         self.transcripts = Transcripts(database)
         self.events = Events(database)
         self.files = Files(database)
+        self.ledger = Ledger(database)
         self.listeners = Listeners(database)
         self.keys = SigningKeys(database)
         self.responses = Responses(database)

@@ -12,6 +12,7 @@ from sqlalchemy import (
     Column,
     DateTime,
     Dialect,
+    Float,
     ForeignKey,
     Index,
     Integer,
@@ -334,4 +335,30 @@ watched_files = Table(
     Column("problem", Text),
     Column("seen_at", Instant, nullable=False),
     Index("watched_file_by_flow", "flow", "seen_at"),
+)
+
+ledger = Table(
+    "ledger",
+    metadata,
+    # SHA-256 of run and first execution.
+    Column("id", String(64), primary_key=True),
+    Column("run_id", Text, nullable=False),
+    Column("flow", String(100), nullable=False),
+    Column("version", String(200), nullable=False),
+    Column("status", String(20), nullable=False),
+    Column("trigger", String(20)),
+    Column("error", Text),
+    Column("started_at", Instant, nullable=False),
+    Column("finished_at", Instant, nullable=False),
+    Column("execution_time", Float, nullable=False),
+    Column("queue_time", Float, nullable=False),
+    Column("step_duration", Float, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("tokens", BigInteger, nullable=False),
+    Column("cost", Float, nullable=False),
+    # JSON as text, as in cached_output: by step, and the conditions about the flow that held at the run's end.
+    Column("steps", Text, nullable=False),
+    Column("held", Text, nullable=False),
+    Index("ledger_by_flow", "flow", "finished_at"),
+    Index("ledger_by_time", "finished_at"),
 )

@@ -58,12 +58,3 @@ def test_what_runs_is_not_listed(load: Any) -> None:
         """
     )
     assert loaded.unsupported == ()
-
-
-def test_monitoring_loads_with_a_warning(load: Any) -> None:
-    text = f"id: f\nmonitoring: {{metrics: [m], alerts: [{{condition: execution_time > 300s and success_rate < 95%, channel: slack}}]}}\nsteps: {WAIT}\n"
-    loaded = load(text)
-    assert loaded.unsupported == ()
-    assert [problem.message for problem in loaded.warnings] == [
-        "the list of metrics is not evaluated yet", "alerts are not evaluated yet",
-    ]  # fmt: skip

@@ -1,0 +1,81 @@
+"""The activity by which an alert reaches its channel."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from temporalio import activity
+
+from orchestrator.errors import TerminalError
+from orchestrator.spec.acts.email import EmailConfig
+from orchestrator.spec.acts.notification import NotificationConfig
+from orchestrator.spec.acts.slack import SlackConfig
+from orchestrator.spec.call import ALERT
+from orchestrator.spec.mail import MailServer
+from orchestrator.spec.slack import SlackWorkspace
+from orchestrator.steps import email, notification, slack
+from orchestrator.steps.account import account
+from orchestrator.steps.attempt import current_step
+from orchestrator.steps.context import StepContext
+from orchestrator.steps.sent import Sent
+
+Json = Any
+
+
+@activity.defn(name=ALERT)
+async def alert(told: dict[str, Json]) -> Json:
+    """Tell the channel of ``told`` that its condition holds: what the step for that channel answers. Attempts after one
+    that told it tell it no more. Raises what ``notification.send``, ``slack.send`` and ``email.send`` raise."""
+    context, sent = current_step(), Sent.so_far()
+    channel = str(told["channel"])
+    if channel in context.project.contacts:
+        return await notification.send(_news(channel, told, context), context, sent)
+    if channel == "slack" or channel.startswith("#"):
+        where = _slack_channel(context) if channel == "slack" else channel
+        message = "\n".join([f"*{slack.escaped(_headline(told, context))}*", *map(slack.escaped, _rest(told, context))])
+        return await slack.send(SlackConfig(channel=where, message=message), context, sent)
+    if channel == "email" or "@" in channel:
+        to = _addressees(context) if channel == "email" else channel
+        text = "\n\n".join([_headline(told, context), *_rest(told, context)]) + "\n"
+        return await email.send(EmailConfig(to=to, subject=_headline(told, context), text=text), context, sent)
+    raise TerminalError("not_found", f"no contact '{channel}' under contacts in orchestrator.yaml")
+
+
+def _news(contact: str, told: dict[str, Json], context: StepContext) -> NotificationConfig:
+    data = {"condition": told["condition"], "status": told["status"]}
+    data |= {name: value for name, value in told["values"].items() if value is not None}
+    message = " ".join([_headline(told, context), *_own(told)])
+    return NotificationConfig(target=contact, message=message, data=data, severity="warning")
+
+
+def _headline(told: dict[str, Json], context: StepContext) -> str:
+    return f"{context.flow}: {told['condition']} ({told['found']})"
+
+
+def _rest(told: dict[str, Json], context: StepContext) -> list[str]:
+    state = "goes on" if told["status"] == "running" else f"has ended: {told['status']}"
+    return [*_own(told), f"Run {context.run_id}, version {context.version}, {state}"]
+
+
+def _own(told: dict[str, Json]) -> list[str]:
+    return [told["message"]] if told.get("message") else []
+
+
+def _slack_channel(context: StepContext) -> str:
+    """Where alerts go that name only Slack. Raises TerminalError ``not_found``."""
+    workspace = account(context, "slack", SlackWorkspace, '`slack: {token: "{{ secrets.SLACK_BOT_TOKEN }}", channel}`')
+    if workspace.channel is not None:
+        return workspace.channel
+    if len(workspace.webhooks) == 1:
+        return next(iter(workspace.webhooks))
+    raise TerminalError(
+        "not_found", "nobody says which channel of Slack is meant: write `slack.channel` in orchestrator.yaml"
+    )
+
+
+def _addressees(context: StepContext) -> str | list[str]:
+    """Who gets alerts that name only e-mail. Raises TerminalError ``not_found``."""
+    server = account(context, "mail", MailServer, "`mail: {server, from, to}`")
+    if not server.to:
+        raise TerminalError("not_found", "nobody says who gets the e-mail: write `mail.to` in orchestrator.yaml")
+    return server.to
