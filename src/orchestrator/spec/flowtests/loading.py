@@ -33,14 +33,25 @@ def load_test_file(path: FilePath, project: Project) -> CaseFile:
     tests, findings = _tests(read_text(path), file)
     flow_file = _flow_file(path, tests, findings)
     flow = load_flow(read_text(flow_file), _name(flow_file, project), project)
-    cases = [_case(tests, index, findings, path.parent) for index in range(len(tests.cases))]
+    return CaseFile(file, flow, str(flow_file), _cases(tests, findings, flow, path.parent))
+
+
+def load_cases(text: str, file: str, flow: LoadedFlow, folder: FilePath) -> tuple[FlowCase, ...]:
+    """The cases of a test file's text for a flow that is there already; samples lie in ``folder``. Raises FlowInvalid
+    as ``load_test_file`` does."""
+    tests, findings = _tests(text, file)
+    return _cases(tests, findings, flow, folder)
+
+
+def _cases(tests: Suite, findings: Findings, flow: LoadedFlow, folder: FilePath) -> tuple[FlowCase, ...]:
+    cases = [_case(tests, index, findings, folder) for index in range(len(tests.cases))]
     findings.raise_if_any()
     _check_names(cases, findings)
     _check_flow(tests, flow, findings)
     for case in cases:
         check_case(case, flow, findings)
     findings.raise_if_any()
-    return CaseFile(file, flow, str(flow_file), tuple(cases))
+    return tuple(cases)
 
 
 def _name(path: FilePath, project: Project) -> str:
