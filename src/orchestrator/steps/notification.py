@@ -15,7 +15,8 @@ from orchestrator.spec.contacts import Contact, ContactWebhook
 from orchestrator.steps import email, slack
 from orchestrator.steps.contact import reached
 from orchestrator.steps.context import Json, StepContext
-from orchestrator.steps.exchange import Request, exchange, json_body
+from orchestrator.steps.exchange import exchange
+from orchestrator.steps.outgoing import Request, json_body
 from orchestrator.steps.sent import Send, Sent, part_of, side_by_side
 
 TYPE = "notification"

@@ -10,7 +10,8 @@ from orchestrator.spec.acts.slack import SlackConfig
 from orchestrator.spec.slack import SlackWorkspace
 from orchestrator.steps.account import account
 from orchestrator.steps.context import Json, StepContext
-from orchestrator.steps.exchange import Request, exchange, json_body
+from orchestrator.steps.exchange import exchange
+from orchestrator.steps.outgoing import Request, json_body
 from orchestrator.steps.sent import Sent
 
 TYPE = "slack"

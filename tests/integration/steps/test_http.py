@@ -515,6 +515,55 @@ async def test_headers_that_would_break_the_request_are_refused(
     assert http_server.requests == []
 
 
+async def test_credentials_of_the_url_become_the_header_they_stand_for(
+    make_context: MakeContext, http_server: RecordingServer
+) -> None:
+    await run(http(url=http_server.url.replace("//", "//ada:p%40ss@") + "/a#part"), make_context())
+    assert http_server.last.headers["authorization"] == f"Basic {base64.b64encode(b'ada:p@ss').decode()}"
+
+
+async def test_long_headers_and_large_bodies_pass_both_ways(
+    make_context: MakeContext, http_server: RecordingServer
+) -> None:
+    http_server.answer(
+        "/large", lambda _: Response("x" * 3_000_000, media_type="text/plain", headers={"X-Long": "h" * 20_000})
+    )
+    output = await run(http(url=f"{http_server.url}/large", method="POST", text="자" * 1_000_000), make_context())
+    assert (len(output["body"]), len(output["headers"]["x-long"])) == (3_000_000, 20_000)
+    assert http_server.last.body == "자".encode() * 1_000_000
+    assert http_server.last.headers["content-type"] == "text/plain; charset=utf-8"
+
+
+async def test_a_body_that_cannot_be_unpacked_is_said(make_context: MakeContext, http_server: RecordingServer) -> None:
+    http_server.answer("/broken", lambda _: Response(b"no gzip", headers={"Content-Encoding": "gzip"}))
+    with pytest.raises(TerminalError, match="cannot be unpacked") as caught:
+        await run(http(url=f"{http_server.url}/broken"), make_context())
+    assert caught.value.type == "invalid_response"
+
+
+@pytest.mark.parametrize(
+    ("status", "method", "then", "body"),
+    [
+        (301, "POST", "GET", b""),
+        (302, "PUT", "GET", b""),
+        (303, "DELETE", "GET", b""),
+        (303, "HEAD", "HEAD", b""),
+        (301, "PUT", "PUT", b"{}"),
+        (307, "POST", "POST", b"{}"),
+        (308, "PATCH", "PATCH", b"{}"),
+    ],
+)
+async def test_a_redirect_keeps_or_changes_the_method_as_http_says(
+    make_context: MakeContext, http_server: RecordingServer, status: int, method: str, then: str, body: bytes
+) -> None:
+    http_server.answer("/from", fixed(status, {"Location": "to?a=1"}))
+    sent = {} if method in ("DELETE", "HEAD") else {"body": {}}
+    await run(http(url=f"{http_server.url}/from", method=method, **sent), make_context())
+    assert (http_server.last.method, http_server.last.path, http_server.last.body) == (then, "/to", body)
+    assert http_server.last.query == [("a", "1")]
+    assert ("content-type" in http_server.last.headers) == bool(body)
+
+
 async def test_a_cancelled_step_stops_waiting(make_context: MakeContext, http_server: RecordingServer) -> None:
     reached = asyncio.Event()
 
