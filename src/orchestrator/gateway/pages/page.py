@@ -24,6 +24,7 @@ from orchestrator.gateway.pages.forms import COOKIE as FORM_COOKIE
 from orchestrator.gateway.pages.forms import FIELD, Forms
 from orchestrator.gateway.pages.language import COOKIE as LANGUAGE_COOKIE
 from orchestrator.gateway.pages.language import LANGUAGES, PARAMETER, Language, chosen, language_of
+from orchestrator.gateway.pages.shown import linked
 from orchestrator.gateway.problems import status_of
 from orchestrator.settings import Settings
 from orchestrator.store.database import Store
@@ -63,6 +64,7 @@ class Pages:
             trim_blocks=True,
             lstrip_blocks=True,
         )
+        self._templates.filters["linked"] = linked
 
     def router(self, prefix: str) -> APIRouter:
         """A router whose errors are pages."""
@@ -93,14 +95,14 @@ class Pages:
         """The page that a template makes of ``values``.
 
         It also knows ``t`` (texts), ``now``, ``moment``, ``relative``, ``duration``, ``person`` (who the reader says
-        they are), ``form_token`` (for forms that post) and ``address`` (this page's path and query). Raises
-        Unavailable.
+        they are), ``form_token`` (for forms that post), ``address`` (this page's path and query), ``task_address`` and
+        ``run_address``; the filter ``linked`` makes links of the addresses in a text. Raises Unavailable.
         """
         browser = self.forms.browser(request)
         token = await self.forms.token(browser)
         text = self._rendered(request, template, values | {"form_token": token})
         page = HTMLResponse(text, status, _HEADERS | dict(headers or {}))
-        self._keep(request, page, FORM_COOKIE, browser, None)
+        self.keep(request, page, FORM_COOKIE, browser, None)
         return self._remembering(request, page)
 
     def sorry(self, request: Request, error: OrchestratorError | HTTPException | RequestValidationError) -> Response:
@@ -149,7 +151,7 @@ class Pages:
         if name is None:
             response.delete_cookie(NAME_COOKIE, path="/")
         else:
-            self._keep(request, response, NAME_COOKIE, quote(name, safe=""), _YEAR)
+            self.keep(request, response, NAME_COOKIE, quote(name, safe=""), _YEAR)
 
     def _rendered(self, request: Request, template: str, values: Mapping[str, Json]) -> str:
         language, now = self.language(request), datetime.now(UTC)
@@ -168,16 +170,19 @@ class Pages:
             ],
             "style": files.style()[0],
             "icon": files.icon()[0],
+            "task_address": task_address,
+            "run_address": run_address,
         }
         return self._templates.get_template(template).render(own | dict(values))
 
     def _remembering(self, request: Request, page: HTMLResponse) -> HTMLResponse:
         asked = chosen(request)
         if asked is not None:
-            self._keep(request, page, LANGUAGE_COOKIE, asked, _YEAR)
+            self.keep(request, page, LANGUAGE_COOKIE, asked, _YEAR)
         return page
 
-    def _keep(self, request: Request, page: Response, name: str, value: str, seconds: int | None) -> None:
+    def keep(self, request: Request, page: Response, name: str, value: str, seconds: int | None) -> None:
+        """Let the browser keep a cookie, which scripts and other sites' forms do not get."""
         page.set_cookie(
             name, value, seconds, path="/", secure=self.forms.secure(request), httponly=True, samesite="lax"
         )
@@ -189,6 +194,16 @@ def person_of(request: Request) -> str | None:
     return name if 0 < len(name) <= LONGEST_NAME and name.isprintable() else None
 
 
+def task_address(task_id: str) -> str:
+    """The page of a task."""
+    return f"/inbox/{_quoted(task_id)}"
+
+
+def run_address(run_id: str) -> str:
+    """The page of a run."""
+    return f"/runs/{_quoted(run_id)}"
+
+
 def local_path(text: object, default: str) -> str:
     """``text`` where it is a path of this gateway, which no browser takes for another site; else ``default``."""
     fine = isinstance(text, str) and text.startswith("/") and text.isprintable() and "\\" not in text
@@ -196,7 +211,11 @@ def local_path(text: object, default: str) -> str:
 
 
 def _address(path: str, query: list[tuple[str, str]]) -> str:
-    return quote(path, safe="/:[]@!$&'()*+,;=~") + (f"?{urlencode(query)}" if query else "")
+    return _quoted(path) + (f"?{urlencode(query)}" if query else "")
+
+
+def _quoted(path: str) -> str:
+    return quote(path, safe="/:[]@!$&'()*+,;=~")
 
 
 def _storable(value: Json) -> Json:
