@@ -22,6 +22,7 @@ _AGENT = f"Orchestrator/{version('orchestrator')}"
 _CREDENTIAL_HEADERS = ("authorization", "cookie", "proxy-authorization")
 _OWN_HEADERS = frozenset({"content-length", "transfer-encoding", "connection"})
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f]")
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _PORTS = {"http": 80, "https": 443}
 
@@ -139,7 +140,7 @@ def _header(name: str, value: Any) -> str:
     if name.lower() in _OWN_HEADERS:
         raise TerminalError("invalid_config", f"the step sets header '{name}' itself; leave it out")
     text = as_text(value, f"header '{name}'").strip()
-    if any(ord(letter) < 32 and letter != "\t" for letter in text):
+    if _CONTROL.search(text):
         raise TerminalError("invalid_config", f"header '{name}' holds a line break or another control character")
     utf8(text, f"header '{name}'")
     return text

@@ -557,7 +557,7 @@ async def test_a_redirect_keeps_or_changes_the_method_as_http_says(
     make_context: MakeContext, http_server: RecordingServer, status: int, method: str, then: str, body: bytes
 ) -> None:
     http_server.answer("/from", fixed(status, {"Location": "to?a=1"}))
-    sent = {} if method in ("DELETE", "HEAD") else {"body": {}}
+    sent: dict[str, Any] = {} if method in ("DELETE", "HEAD") else {"body": {}}
     await run(http(url=f"{http_server.url}/from", method=method, **sent), make_context())
     assert (http_server.last.method, http_server.last.path, http_server.last.body) == (then, "/to", body)
     assert http_server.last.query == [("a", "1")]
