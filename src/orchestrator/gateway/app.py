@@ -35,7 +35,6 @@ from orchestrator.gateway import (
     queues,
     runs,
     schedules,
-    task_links,
     tasks,
     transcripts,
 )
@@ -119,7 +118,6 @@ def _api(client: Client, store: Store, project: Callable[[], Project], settings:
         transcripts.router(client),
         runs.router(client),
         tasks.router(client),
-        task_links.router(client, settings),
         callbacks.router(client, settings),
         schedules.router(client),
         files.router(client),

@@ -148,9 +148,9 @@ async def test_looking_at_a_link_decides_nothing_and_confirming_decides_once(
     assert page.headers["content-type"].startswith("text/html")
     assert (page.headers["referrer-policy"], page.headers["cache-control"]) == ("no-referrer", "no-store")
     assert "default-src 'none'" in page.headers["content-security-policy"]
-    for words in ("Look at &lt;it&gt;", "this &amp; that", "<strong>kim</strong>", "승인", 'name="data.score"'):
+    for words in ("Look at &lt;it&gt;", "this &amp; that", "You answer as kim", "승인", 'name="data.score"'):
         assert words in page.text
-    assert re.findall(r'name="data\.(\w+)"', page.text) == ["score", "fine", "about"]
+    assert list(dict.fromkeys(re.findall(r'name="data\.(\w+)"', page.text))) == ["score", "fine", "about"]
     assert "<script" not in page.text and "&lt;script&gt;" in page.text
     wrong = await door.http.post(link, data={"data.score": "lots", "comment": "keep <me>"})
     assert (wrong.status_code, "score" in wrong.text, "keep &lt;me&gt;" in wrong.text) == (422, True, True)

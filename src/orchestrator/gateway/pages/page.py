@@ -46,6 +46,8 @@ _HEADERS = {
 }
 """No scripts, no styles in the page, nothing from elsewhere. A page with ``style`` attributes looks wrong: its rules
 belong into the stylesheet."""
+BARE = {"Referrer-Policy": "no-referrer"}
+"""Besides, for a page whose address is a secret."""
 _SAID = (400, 403, 404, 408, 409, 413, 415, 422, 503)
 """Errors that have a heading of their own: ``base.error_<status>``."""
 
@@ -66,8 +68,9 @@ class Pages:
         )
         self._templates.filters["linked"] = linked
 
-    def router(self, prefix: str) -> APIRouter:
-        """A router whose errors are pages."""
+    def router(self, prefix: str, *, bare: bool = False) -> APIRouter:
+        """A router whose errors are pages; with ``bare`` pages without the way to others, for whoever was given one
+        address alone."""
         pages = self
 
         class Route(APIRoute):
@@ -78,7 +81,7 @@ class Pages:
                     try:
                         return await answer(request)
                     except (OrchestratorError, HTTPException, RequestValidationError) as error:
-                        return pages.sorry(request, error)
+                        return pages.sorry(request, error, bare=bare)
 
                 return in_words
 
@@ -105,7 +108,13 @@ class Pages:
         self.keep(request, page, FORM_COOKIE, browser, None)
         return self._remembering(request, page)
 
-    def sorry(self, request: Request, error: OrchestratorError | HTTPException | RequestValidationError) -> Response:
+    def sorry(
+        self,
+        request: Request,
+        error: OrchestratorError | HTTPException | RequestValidationError,
+        *,
+        bare: bool = False,
+    ) -> Response:
         """The page that says what went wrong and where to go from here. Asks nobody, so it can be shown whatever is
         down."""
         if isinstance(error, OrchestratorError):
@@ -118,9 +127,11 @@ class Pages:
         if status >= 500:
             _LOGGER.warning("%s %s: %s", request.method, request.url.path, detail)
         heading = f"base.error_{status}" if status in _SAID else "base.error"
-        values = {"heading": heading, "detail": detail, "status": status}
+        values = {"heading": heading, "detail": detail, "status": status, "bare": bare}
         given = getattr(error, "headers", None)
-        headers = _HEADERS | ({"Retry-After": "1"} if status == 503 else {}) | dict(given or {})
+        headers = (
+            _HEADERS | (BARE if bare else {}) | ({"Retry-After": "1"} if status == 503 else {}) | dict(given or {})
+        )
         return self._remembering(request, HTMLResponse(self._rendered(request, "error.html", values), status, headers))
 
     async def form(self, request: Request) -> dict[str, Json]:
@@ -170,6 +181,7 @@ class Pages:
             ],
             "style": files.style()[0],
             "icon": files.icon()[0],
+            "bare": False,
             "task_address": task_address,
             "run_address": run_address,
         }
