@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 import io
-import json
 from dataclasses import asdict, dataclass, field
 from itertools import islice
 from typing import Any
@@ -94,11 +92,13 @@ class Staged:
 
 @dataclass(frozen=True)
 class Extraction:
-    """What came of each source, null where it failed, and why; and how far each had been loaded before."""
+    """What came of each source, null where it failed, and why; how far each had been loaded before, and the columns
+    for which there is a spec."""
 
     results: dict[str, list[Staged] | None]
     errors: dict[str, str | None]
     before: dict[str, Watermark]
+    known: dict[str, list[str]] = field(default_factory=dict)
 
 
 @activity.defn
@@ -149,23 +149,18 @@ def plan_ranges(span: Range) -> list[dict[str, int]]:
 @activity.defn
 @cpu
 def profile_sources(extraction: Extraction) -> dict[str, object]:
-    """``{rows, files, sources, columns, signature, watermarks, missing}``. ``sources`` shows what the columns of each
-    source look like, with a few values; ``signature`` is the same while the columns are. A source that failed keeps its
-    watermark."""
+    """``{rows, files, columns, unknown, extracted, watermarks, missing}``. ``unknown`` are the sources whose columns no
+    spec was written for, with a few values of each column. A source that failed keeps its watermark."""
     arrived = {name: staged for name, staged in extraction.results.items() if staged is not None}
     present = {name: [one for one in staged if one.rows] for name, staged in arrived.items()}
     profiles = {name: _profile(staged) for name, staged in present.items() if staged}
-    columns = {name: [column["name"] for column in profile["columns"]] for name, profile in profiles.items()}
-    signature = hashlib.sha256(
-        json.dumps({name: sorted(found) for name, found in columns.items()}, sort_keys=True).encode()
-    ).hexdigest()[:16]
+    columns = {name: sorted(column["name"] for column in profile["columns"]) for name, profile in profiles.items()}
     before = extraction.before
     return {
         "rows": sum(one.rows for staged in present.values() for one in staged),
         "files": [{"source": name, "file": asdict(one.file)} for name, staged in present.items() for one in staged],
-        "sources": profiles,
         "columns": columns,
-        "signature": signature,
+        "unknown": {name: profile for name, profile in profiles.items() if extraction.known.get(name) != columns[name]},
         "extracted": {name: _counts(staged) for name, staged in arrived.items()},
         "watermarks": {
             name: asdict(_newest([before.get(name), *(one.newest for one in arrived.get(name, []))]))

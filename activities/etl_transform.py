@@ -41,6 +41,14 @@ class StagedFile:
 
 
 @dataclass(frozen=True)
+class Both:
+    """The spec there is, or null, and what was written in its place for some sources. Either may be any JSON."""
+
+    kept: Json
+    written: Json
+
+
+@dataclass(frozen=True)
 class Proposal:
     """A spec that somebody wrote, and what it is for. Any JSON may come as ``spec``."""
 
@@ -66,6 +74,16 @@ class Summary:
 
     files: list[StagedFile]
     spec: Json
+
+
+@activity.defn
+def merge_specs(both: Both) -> Json:
+    """One spec of both: what was written goes before what was kept. Where it is no spec it is taken as it is:
+    `check_spec` says so."""
+    kept, written = _named(both.kept), _named(both.written)
+    if kept is None or written is None:
+        return both.written
+    return both.written | {"sources": list((kept | written).values())}
 
 
 @activity.defn
@@ -139,6 +157,14 @@ def summarise_rows(summary: Summary) -> dict[str, object]:
         ]
         for aggregate, group in zip(spec.aggregates, groups, strict=True)
     }
+
+
+def _named(spec: Json) -> dict[str, Json] | None:
+    """What a spec says of each source; None where it is no spec at all."""
+    sources = spec.get("sources") if isinstance(spec, dict) else None
+    if not isinstance(sources, list) or not all(isinstance(one, dict) for one in sources):
+        return None
+    return {str(one.get("source")): one for one in sources}
 
 
 def _tried(spec: Spec, proposal: Proposal) -> list[str]:
