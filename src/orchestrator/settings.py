@@ -65,6 +65,10 @@ class Settings:
     """Seconds a ``respond: result`` webhook waits before it answers 202."""
     idempotency_window: float = 7 * 86400.0
     """Seconds a delivery is remembered."""
+    audit_days: float = 365.0
+    """How long the history of closed tasks is kept."""
+    ledger_days: float = 90.0
+    """How long finished runs of flows with ``monitoring`` are counted."""
     allow_private_network: bool = True
     """Whether http steps may call addresses of private networks."""
     file_roots: tuple[Path, ...] = (Path("data"),)
@@ -169,6 +173,13 @@ def _seconds(text: str) -> float:
     return seconds
 
 
+def _days(text: str) -> float:
+    days = float(text)
+    if not 0 < days <= 36_500:
+        raise ValueError("write a number of days, more than 0 and at most 36500")
+    return days
+
+
 def _flag(text: str) -> bool:
     words = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
     if text.lower() not in words:
@@ -230,6 +241,8 @@ READERS: Mapping[str, Callable[[str], object]] = {
     "codec_origins": _origins,
     "sync_timeout": float,
     "idempotency_window": float,
+    "audit_days": _days,
+    "ledger_days": _days,
     "allow_private_network": _flag,
     "file_roots": _paths,
     "cpu_processes": _count,

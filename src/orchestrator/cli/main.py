@@ -21,6 +21,7 @@ from orchestrator.cli import (
     flows,
     init,
     mcp,
+    metrics,
     payloads,
     queues,
     runs,
@@ -90,6 +91,7 @@ events.add_to(app)
 queues.add_to(app)
 schedules.add_to(app)
 mcp.add_to(app)
+metrics.add_to(app)
 payloads.add_to(app)
 samples.add_to(app)
 

@@ -52,6 +52,7 @@ from orchestrator.store.database import Store
 
 _LOGGER = logging.getLogger("orchestrator.gateway")
 _PURGE_SECONDS = 3600.0
+_DAY = 86400.0
 
 
 def create_app(client: Client, store: Store, project: Project | Callable[[], Project], settings: Settings) -> FastAPI:
@@ -156,6 +157,8 @@ async def _purge(client: Client, store: Store, settings: Settings) -> None:
             await store.state.purge(settings.idempotency_window)
             await store.responses.purge(settings.idempotency_window)
             await store.uploads.purge()
+            await store.audit.purge(settings.audit_days * _DAY)
+            await store.ledger.purge(settings.ledger_days * _DAY)
             await forget_old(store, client.temporal)
         except Unavailable as error:
             _LOGGER.warning("what is old was not purged from the store: %s", error)

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import asdict
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
 from orchestrator import admission
+from orchestrator.client.metrics import metrics_of
 from orchestrator.gateway.bodies import read_body
 from orchestrator.settings import Settings
+from orchestrator.spec.base import parse_duration
 from orchestrator.spec.project import Project
 from orchestrator.store.database import Store
 
@@ -50,6 +52,21 @@ class FlowDetail(BaseModel):
     text: str = Field(description="The YAML as it was published")
 
 
+class MetricsShown(BaseModel):
+    """What the runs took that ended in a window. Times are seconds, costs US dollars, rates from 0 to 1."""
+
+    flow: str
+    since: datetime
+    until: datetime
+    runs: dict[str, int] = Field(description="How many ended how")
+    complete: bool = Field(description="False where the window holds more runs than the newest 10,000 told of here")
+    spreads: dict[str, dict[str, float]] = Field(description="By metric of single runs: mean, p50, p95, max, total")
+    rates: dict[str, float] = Field(description="success_rate and error_rate of the runs nobody cancelled")
+    steps: dict[str, dict[str, float]] = Field(
+        description="By step: runs, failed, attempts, mean seconds, longest, tokens, cost"
+    )
+
+
 class Finding(BaseModel):
     """A remark about a flow file."""
 
@@ -82,6 +99,16 @@ def router(store: Store, project: Callable[[], Project], settings: Settings) -> 
     @api.get("/{flow}", operation_id="getFlow", summary="Look at a flow")
     async def show(flow: str, version: str | None = None) -> FlowDetail:
         return await detail_of(store, flow, version)
+
+    @api.get("/{flow}/metrics", operation_id="getFlowMetrics", summary="What a flow's runs took")
+    async def metrics(
+        flow: str, window: Annotated[str, Query(description="How far back: 24h, 7d, or seconds")] = "24h"
+    ) -> MetricsShown:
+        try:
+            seconds = parse_duration(window)
+        except ValueError as error:
+            raise HTTPException(422, f"window: {error}") from error
+        return MetricsShown(**asdict(await metrics_of(store, flow, seconds)))
 
     @api.post(
         "",

@@ -5,15 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import RowMapping, select
-from sqlalchemy.dialects.postgresql import insert as postgresql_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+from sqlalchemy import RowMapping, delete, select
 
 from orchestrator.spec.definition import Json
 from orchestrator.store import tables
-from orchestrator.store.connection import Database
+from orchestrator.store.connection import Database, insert_into
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +46,9 @@ class Audit:
         table = tables.audit
         written = 0
         async with self._database.writing() as connection:
-            insert = postgresql_insert if connection.dialect.name == "postgresql" else sqlite_insert
             for entry in entries:
                 done = await connection.execute(
-                    insert(table)
+                    insert_into(connection, table)
                     .values(
                         id=_id(topic, subject, entry.name),
                         topic=topic,
@@ -86,6 +83,16 @@ class Audit:
         async with self._database.reading() as connection:
             row = (await connection.execute(query)).mappings().first()
         return None if row is None else _audited(row)
+
+    async def purge(self, older_than: float) -> int:
+        """Forget entries older than so many seconds; how many there were. What belongs to a task that is still open
+        stays."""
+        table, tasks = tables.audit, tables.tasks
+        before = datetime.now(UTC) - timedelta(seconds=older_than)
+        is_open = select(tasks.c.id).where(tasks.c.id == table.c.subject, tasks.c.status == "open").exists()
+        async with self._database.writing() as connection:
+            gone = await connection.execute(delete(table).where(table.c.at < before, ~is_open))
+        return gone.rowcount
 
 
 def _id(topic: str, subject: str, name: str) -> str:

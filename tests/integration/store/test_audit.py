@@ -47,3 +47,13 @@ async def test_an_open_task_changes_hands_and_a_closed_one_does_not(store: Store
     assert (await store.tasks.update(task.id, assignee="late", group=None)).assignee == "lead"
     with pytest.raises(NotFound):
         await store.tasks.update("nope", assignee="x")
+
+
+async def test_the_history_of_a_task_is_forgotten_in_time_and_never_while_the_task_is_open(store: Store) -> None:
+    tasks = [await store.tasks.open(NewTask("run-1", "f", step, step)) for step in ("a", "b")]
+    for task in tasks:
+        await store.audit.add("task", task.id, Entry("opened", "opened", at=AT), Entry("late", "voted"))
+    await store.tasks.close(tasks[0].id, status="decided", decision="approve")
+    assert await store.audit.purge(86400.0) == 1
+    assert [one.action for one in await store.audit.of("task", tasks[0].id)] == ["voted"]
+    assert [one.action for one in await store.audit.of("task", tasks[1].id)] == ["opened", "voted"]
