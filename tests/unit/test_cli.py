@@ -14,8 +14,8 @@ import pytest
 
 from orchestrator.cli import main
 from orchestrator.cli.console import InputUnusable
+from orchestrator.cli.inputs import Text, read_inputs, typed
 from orchestrator.cli.progress import Told, duration
-from orchestrator.cli.runs import Text, read_inputs, typed
 
 GOOD = """
 id: greeting

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,6 +11,8 @@ import typer
 from orchestrator import admission
 from orchestrator.cli import progress
 from orchestrator.cli.console import FAILED, InputUnusable, run, say, show, show_json, show_table
+from orchestrator.cli.dry_run import show_dry_run
+from orchestrator.cli.inputs import read_inputs, typed
 from orchestrator.client import Run, RunCancelled, RunFailed
 from orchestrator.devserver.connect import Parts, connected
 from orchestrator.settings import Settings
@@ -46,55 +46,21 @@ def run_flow(
     wait: Annotated[bool, typer.Option("--wait", help="Stay until the run is over and print its result.")] = False,
     until: Annotated[str | None, typer.Option("--until", help="End after this step with its output.")] = None,
     run_id: Annotated[str | None, typer.Option("--run-id", help="The run's id; made up without it.")] = None,
+    dry: Annotated[bool, typer.Option("--dry-run", help="Only show what the steps would be called with.")] = False,
+    mocks: Annotated[
+        Path | None, typer.Option("--mocks", help="With --dry-run: what steps answer; the rest is made up.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Start a flow. A file is published as an edit first, so that the published version stays as it is."""
     settings: Settings = context.obj
     inputs = read_inputs(inputs_file, given or [])
+    if dry:
+        run(show_dry_run(settings, target, inputs, mocks, as_json=as_json))
+        return
+    if mocks is not None:
+        raise InputUnusable("--mocks says what steps answer in a --dry-run; steps of a run that is started are called")
     run(_run_flow(settings, target, inputs, Order(wait, until, run_id, as_json)))
-
-
-def read_inputs(path: Path | None, given: Iterable[str]) -> dict[str, Json]:
-    """Inputs of a file, then of the command line; what was given there stays text until the declared type is known.
-    Raises InputUnusable."""
-    inputs: dict[str, Json] = {}
-    if path is not None:
-        try:
-            inputs = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise InputUnusable(f"--inputs-file {path} cannot be read as JSON: {error}") from error
-        if not isinstance(inputs, dict):
-            raise InputUnusable(f"--inputs-file {path} must hold a JSON object, one member per input")
-    for pair in given:
-        name, equals, value = pair.partition("=")
-        if not equals or not name:
-            raise InputUnusable(f"--input {pair!r} has no value: write --input name=value")
-        inputs[name] = Text(value)
-    return inputs
-
-
-class Text(str):
-    """An input given as text on the command line."""
-
-
-def typed(inputs: dict[str, Json], schema: dict[str, Json]) -> dict[str, Json]:
-    """The inputs with text from the command line turned into JSON, unless the flow declares text there."""
-    declared: dict[str, Json] = schema.get("properties", {})
-    return {
-        name: _typed(value, declared.get(name, {})) if isinstance(value, Text) else value
-        for name, value in inputs.items()
-    }
-
-
-def _typed(value: str, schema: Json) -> Json:
-    declared = schema if isinstance(schema, dict) else {}
-    choices = declared.get("enum")
-    if declared.get("type") == "string" or (choices and all(isinstance(choice, str) for choice in choices)):
-        return str(value)
-    try:
-        return json.loads(value)
-    except ValueError:
-        return str(value)
 
 
 async def _run_flow(settings: Settings, target: str, inputs: dict[str, Json], order: Order) -> None:

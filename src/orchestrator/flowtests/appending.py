@@ -80,12 +80,17 @@ def _data(text: str, file: str) -> Json:
 
 def _item(case: dict[str, Json], remarks: list[str], indent: str) -> str:
     """The case as an item of a list in block style, remarks above it."""
-    text = yaml.dump(
-        case, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=_WIDTH, default_flow_style=False, indent=2
-    )
+    text = as_yaml(case)
     body = "".join(f"{indent}  {line}" if line.strip() else line for line in text.splitlines(keepends=True))
     above = "".join(f"{indent}# {remark}\n" for remark in remarks)
     return f"{above}{indent}- {body[len(indent) + 2 :]}"
+
+
+def as_yaml(value: Json) -> str:
+    """A value as YAML for people: short parts on one line, long texts as blocks."""
+    return yaml.dump(
+        value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=_WIDTH, default_flow_style=False, indent=2
+    )
 
 
 class _Dumper(yaml.SafeDumper):

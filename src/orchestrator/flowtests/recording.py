@@ -9,8 +9,8 @@ from datetime import datetime
 from typing import Any
 
 from orchestrator.flowtests.recorded import Attempt, Message, RecordedRun
-from orchestrator.spec.base import ACTS
 from orchestrator.spec.definition import Definition, Json, Node
+from orchestrator.spec.flowtests.checks import NEEDS_ANSWER
 from orchestrator.spec.flowtests.model import Usage
 from orchestrator.spec.places import is_inside, locate, places
 from orchestrator.spec.reading import WAITING
@@ -20,7 +20,6 @@ LONGEST_TEXT = 4_000
 KEPT_TEXT = 200
 _NEVER = "30d"
 """How long the answer of a step takes that was stopped before it answered."""
-_MOCKED = frozenset({*ACTS, "flow"} - {WAITING, "respond"})
 _ERROR = ("type", "message", "status", "retryable", "data")
 _START = {
     "webhook": ("body", "method", "headers", "query", "params"),
@@ -103,7 +102,7 @@ def _acts(run: RecordedRun) -> Iterator[str]:
     """Paths of the steps that did something; what an agent did is its own affair."""
     agents = [path for path, record in run.steps.items() if record["type"] == "agent"]
     for path, record in run.steps.items():
-        if record["type"] not in _MOCKED or record["status"] in ("skipped", "running"):
+        if record["type"] not in NEEDS_ANSWER or record["status"] in ("skipped", "running"):
             continue
         if not any(is_inside(path, agent) for agent in agents):
             yield path
