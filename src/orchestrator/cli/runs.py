@@ -11,7 +11,6 @@ import typer
 from orchestrator import admission
 from orchestrator.cli import progress
 from orchestrator.cli.console import FAILED, InputUnusable, run, say, show, show_json, show_table
-from orchestrator.cli.dry_run import show_dry_run
 from orchestrator.cli.inputs import read_inputs, typed
 from orchestrator.client import Run, RunCancelled, RunFailed
 from orchestrator.devserver.connect import Parts, connected
@@ -56,6 +55,8 @@ def run_flow(
     settings: Settings = context.obj
     inputs = read_inputs(inputs_file, given or [])
     if dry:
+        from orchestrator.cli.dry_run import show_dry_run
+
         run(show_dry_run(settings, target, inputs, mocks, as_json=as_json))
         return
     if mocks is not None:

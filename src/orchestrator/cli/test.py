@@ -8,11 +8,8 @@ from typing import Annotated
 import typer
 
 from orchestrator.cli.console import BAD_INPUT, FAILED, run, say, show, show_json
-from orchestrator.cli.mutation import mutate_files
-from orchestrator.cli.recording import record_run
 from orchestrator.errors import FlowInvalid, Problem
 from orchestrator.flowtests.results import CaseResult, Report
-from orchestrator.flowtests.runner import find_test_files, run_files
 from orchestrator.flowtests.telling import told
 from orchestrator.settings import Settings
 
@@ -37,10 +34,17 @@ def test(
     """Run the tests of flows: nothing is sent anywhere, and waits cost no time."""
     settings: Settings = context.obj
     if record is not None:
+        from orchestrator.cli.recording import record_run
+
         record_run(settings, record, output)
         return
+    # With it comes the worker.
+    from orchestrator.flowtests.runner import find_test_files, run_files
+
     files = find_test_files(settings, paths)
     if mutate:
+        from orchestrator.cli.mutation import mutate_files
+
         mutate_files(settings, files, as_json=as_json)
         return
     report = run(run_files(settings, files, match=match, progress=None if as_json else _tell))
