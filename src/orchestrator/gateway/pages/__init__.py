@@ -7,7 +7,7 @@ from collections.abc import Callable
 from fastapi import APIRouter
 
 from orchestrator.client import Client
-from orchestrator.gateway.pages import files, inbox, link, name, task
+from orchestrator.gateway.pages import files, inbox, link, name, run, runs, task
 from orchestrator.gateway.pages.page import Pages
 from orchestrator.settings import Settings
 from orchestrator.spec.project import Project
@@ -21,6 +21,8 @@ def router(client: Client, project: Callable[[], Project], settings: Settings) -
     api.include_router(name.router(pages, project))
     api.include_router(link.router(pages, client))
     api.include_router(inbox.router(pages, client, project))
-    # Behind the others: a task's id takes the rest of the path.
+    api.include_router(runs.router(pages, client))
+    # Behind the others: a task's or run's id takes the rest of the path.
+    api.include_router(run.router(pages, client))
     api.include_router(task.router(pages, client, project))
     return api

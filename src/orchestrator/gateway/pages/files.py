@@ -10,6 +10,8 @@ from fastapi import APIRouter
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
+from orchestrator.spec.graph.style import STYLE
+
 PREFIX = "/pages"
 _FOLDER = Path(__file__).parent / "static"
 _HEADERS = {"Cache-Control": "public, max-age=31536000, immutable", "X-Content-Type-Options": "nosniff"}
@@ -17,9 +19,9 @@ _HEADERS = {"Cache-Control": "public, max-age=31536000, immutable", "X-Content-T
 
 @cache
 def style() -> tuple[str, bytes]:
-    """Path and text of the stylesheet: ``base.css``, then those of the pages by name."""
+    """Path and text of the stylesheet: ``base.css``, then those of the pages by name, then that of flows' graphs."""
     names = sorted(_FOLDER.glob("*.css"), key=lambda file: (file.name != "base.css", file.name))
-    text = b"\n".join(file.read_bytes() for file in names)
+    text = b"\n".join([*(file.read_bytes() for file in names), STYLE.encode()])
     return _named("style", "css", text), text
 
 

@@ -13,6 +13,7 @@ HANDLERS = ("on_error", "compensate")
 _LOOPS = ("for-each", "while")
 _PLAIN = ("steps", "branches")
 """Lists whose name is no part of a journal path."""
+_ORDER = ("steps", "branches", "then", "else", "case", "default", "catch", "finally")
 _NUMBER = re.compile(r"\[\d+\]")
 _CASE = re.compile(r"case\[(\d+)\]")
 _BRACES = re.compile(r"\{\{\s*(.*?)\s*\}\}")
@@ -139,7 +140,11 @@ def _box(label: str, title: str, nodes: Sequence[Node]) -> Box:
     vertices = tuple(
         Vertex(
             node,
-            tuple(_box(name, _title(node, name), children) for name, children in node.lists.items() if children),
+            tuple(
+                _box(name, _title(node, name), node.lists[name])
+                for name in sorted(node.lists, key=_rank)
+                if node.lists[name]
+            ),
         )
         for node in nodes
     )
@@ -157,6 +162,12 @@ def _edges(nodes: Sequence[Node], *, ordered: bool) -> Iterator[tuple[int, int]]
             waits = [above for above in range(index) if above not in waited_for] if ordered else []
         waited_for.update(waits)
         yield from ((before, index) for before in waits)
+
+
+def _rank(label: str) -> tuple[int, int]:
+    """Where a list stands among those of its step: JSON does not keep their order."""
+    name, _, number = label.partition("[")
+    return _ORDER.index(name) if name in _ORDER else len(_ORDER), int(number.rstrip("]") or 0)
 
 
 def _title(node: Node, label: str) -> str:

@@ -1,0 +1,217 @@
+"""``/runs/{id}``: one run: its flow's graph with what has become of each step, and every step with what it gave."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from fastapi import APIRouter, Request, Response
+from markupsafe import Markup
+
+from orchestrator.client import OVER, Client
+from orchestrator.client.again import started_with
+from orchestrator.errors import NotFound, Refused, Unavailable
+from orchestrator.gateway.pages import run_steps
+from orchestrator.gateway.pages.language import Language
+from orchestrator.gateway.pages.page import Pages, run_address
+from orchestrator.gateway.pages.run_steps import Row, Tally, tallies, value_of
+from orchestrator.gateway.runs import RunDetail, detail_of
+from orchestrator.settings import Settings
+from orchestrator.spec.definition import Definition, Envelope
+from orchestrator.spec.graph.model import graph_of, static_paths
+from orchestrator.spec.graph.svg import Mark, svg
+
+Json = Any
+
+_ROWS = 200
+"""Steps on one page of the table."""
+_LONGEST = 20_000
+"""Characters of the run's own values that are shown."""
+_BUSY_SECONDS = 4
+_WAITING_SECONDS = 20
+"""How long until the page of a run loads itself anew, while something happens and while it only waits."""
+_STILL = "off"
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """What the run was started with; ``problem`` says why that is not known."""
+
+    envelope: Envelope | None
+    problem: str | None = None
+
+    @property
+    def definition(self) -> Definition | None:
+        """The flow as this run has it."""
+        return None if self.envelope is None else self.envelope.definition
+
+
+def router(pages: Pages, client: Client) -> APIRouter:
+    """The page. To be added behind all others under ``/runs``: a run's id may hold slashes."""
+    api = pages.router("/runs")
+
+    @api.get("/{run_id:path}")
+    async def show(run_id: str, request: Request) -> Response:
+        detail = await detail_of(client, run_id)
+        begun = await _begun(client, run_id)
+        view = _View(detail, begun, pages.language(request), request)
+        return await pages.show(request, "run.html", **view.values(client.settings))
+
+    return api
+
+
+async def _begun(client: Client, run_id: str) -> Begun:
+    try:
+        return Begun((await started_with(client.temporal, run_id))[1])
+    except (NotFound, Refused, Unavailable) as error:
+        return Begun(None, str(error))
+
+
+class _View:
+    """A run in one reader's language."""
+
+    def __init__(self, detail: RunDetail, begun: Begun, language: Language, request: Request) -> None:
+        self._run = detail
+        self._begun = begun
+        self._state = detail.state or {}
+        self._t = language
+        self._request = request
+        definition = begun.definition
+        self._places = {} if definition is None else static_paths(definition)
+        steps = run_steps.Run(detail.root or detail.id, self._state.get("steps", {}), self._waits(), self._places)
+        self._rows = steps.rows()
+        self._numbers = {row.path: number for number, row in enumerate(self._rows)}
+        self._tallies = tallies(self._rows)
+
+    def values(self, settings: Settings) -> dict[str, Json]:
+        """What the template shows."""
+        run, envelope = self._run, self._begun.envelope
+        page, last = self._page()
+        over = run.status in OVER
+        return {
+            "run": run,
+            "title": (envelope.definition.name if envelope else None) or run.flow,
+            "over": over,
+            "seconds": ((run.finished_at or datetime.now(UTC)) - run.started_at).total_seconds(),
+            "refresh": None if over or self._still else self._refresh_seconds(),
+            "still": self._still,
+            "refresh_link": self._link(refresh=None if self._still else _STILL),
+            "temporal": self._temporal(settings),
+            "api": f"/v1/runs/{quote(run.id)}",
+            "graph": self._graph(),
+            "no_graph": self._begun.problem,
+            "rows": self._rows[(page - 1) * _ROWS : page * _ROWS],
+            "all_rows": len(self._rows),
+            "page": page,
+            "last": last,
+            "link": lambda number: self._link(steps=str(number)),
+            "not_reached": self._not_reached() if over else [],
+            "waits": self._waits(),
+            "paused": bool(self._state.get("paused")) and not over,
+            "warnings": self._state.get("warnings", []),
+            "compensations": self._state.get("compensations", []),
+            "continued": self._state.get("continued", 0),
+            "row_of": run_steps.anchor_of,
+            "parent": envelope.parent if envelope else None,
+            "test": bool(envelope and envelope.test),
+            "by": run.by or (_text(envelope.trigger.get("by")) if envelope else None),
+            **self._data(),
+        }
+
+    def _data(self) -> dict[str, Json]:
+        """The values that went in and came out."""
+        envelope, run = self._begun.envelope, self._run
+        trigger = {name: one for name, one in envelope.trigger.items() if name != "body"} if envelope else {}
+        body = envelope.trigger.get("body") if envelope else None
+        error = run.error or self._state.get("error")
+        more = {name: error[name] for name in ("status", "data", "cause", "errors") if error.get(name)} if error else {}
+        return {
+            "inputs": value_of(envelope.inputs, _LONGEST) if envelope and envelope.inputs else None,
+            "body": value_of(body, _LONGEST) if envelope and body is not None and body != envelope.inputs else None,
+            "trigger": value_of(trigger, _LONGEST) if trigger else None,
+            "vars": value_of(self._state["vars"], _LONGEST) if self._state.get("vars") else None,
+            "output": value_of(run.result, _LONGEST) if run.status == "completed" else None,
+            "error": error,
+            "error_more": value_of(more, _LONGEST) if more else None,
+        }
+
+    # -- the graph ----------------------------------------------------------------------------------------------
+
+    def _graph(self) -> Markup | None:
+        definition = self._begun.definition
+        if definition is None:
+            return None
+        marks = {step: self._mark(tally) for step, tally in self._tallies.items()}
+        total = len(list(definition.walk()))
+        counts: dict[str, int] = {}
+        for tally in self._tallies.values():
+            counts[tally.status] = counts.get(tally.status, 0) + 1
+        listed = ", ".join(f"{self._t(f'runs.status_{status}')} {count}" for status, count in counts.items())
+        told = self._t("runs.graph_told", flow=definition.flow, count=total, listed=listed or "0")
+        # Everything of the flow's in it is escaped there.
+        return Markup(svg(graph_of(definition), told=told, marks=marks))
+
+    def _mark(self, tally: Tally) -> Mark:
+        row = tally.rows[-1]
+        if len(tally.rows) > 1:
+            text = ", ".join(f"{self._t(f'runs.status_{status}')} ×{count}" for status, count in tally.counts())
+            row = next((one for one in reversed(tally.rows) if one.status == tally.status), row)
+        else:
+            parts = [self._t(f"runs.status_{row.status}")]
+            parts += [self._t("runs.tries", count=row.attempts)] if row.attempts > 1 else []
+            parts += [self._t.duration(row.seconds)] if row.seconds is not None else []
+            text = " · ".join(parts)
+        return Mark(tally.status, text, self._link(steps=self._page_of(row)) + f"#{quote(row.anchor)}")
+
+    def _not_reached(self) -> list[str]:
+        """Steps without a record, those aside that run only when something went wrong."""
+        return [
+            node.name or node.id
+            for path, node in self._places.items()
+            if "#" not in path and node.id not in self._tallies
+        ]
+
+    # -- the rest -----------------------------------------------------------------------------------------------
+
+    def _waits(self) -> Sequence[Mapping[str, Json]]:
+        """What the run waits for now, with ``until`` as a moment."""
+        if self._run.status in OVER:
+            return []
+        return [wait | {"until": run_steps.moment_of(wait.get("until"))} for wait in self._state.get("waits", ())]
+
+    @property
+    def _still(self) -> bool:
+        return self._request.query_params.get("refresh") == _STILL
+
+    def _refresh_seconds(self) -> int:
+        resting = self._run.status in ("waiting", "paused") or self._run.state is None
+        return _WAITING_SECONDS if resting else _BUSY_SECONDS
+
+    def _page(self) -> tuple[int, int]:
+        last = max(1, -(-len(self._rows) // _ROWS))
+        asked = self._request.query_params.get("steps", "")
+        number = int(asked) if asked.isascii() and asked.isdigit() and 0 < len(asked) < 7 else 1
+        return min(max(number, 1), last), last
+
+    def _page_of(self, row: Row) -> str:
+        return str(self._numbers[row.path] // _ROWS + 1)
+
+    def _link(self, **changes: str | None) -> str:
+        """This page's address, some of its query changed."""
+        kept = {name: self._request.query_params.get(name) for name in ("refresh", "steps")} | changes
+        query = {name: value for name, value in kept.items() if value and (name, value) != ("steps", "1")}
+        address = run_address(self._run.id)
+        return f"{address}?{urlencode(query)}" if query else address
+
+    def _temporal(self, settings: Settings) -> str | None:
+        if settings.temporal_ui is None:
+            return None
+        namespace, run = quote(settings.temporal_namespace, safe=""), quote(self._run.id, safe="")
+        return f"{settings.temporal_ui}/namespaces/{namespace}/workflows/{run}"
+
+
+def _text(value: Json) -> str | None:
+    return value if isinstance(value, str) else None
