@@ -5,18 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
-import httpx
-import pytest
 from tests.integration.gateway.conftest import Door
-
-TOKEN = re.compile(r'name="form_token" value="([^"]+)"')
-
-
-def token_in(page: httpx.Response) -> str:
-    """What the page's forms carry."""
-    found = TOKEN.search(page.text)
-    assert found is not None, page.text
-    return found[1]
+from tests.integration.gateway.pages.conftest import token_in
 
 
 async def test_the_files_of_a_page_are_named_by_their_content_and_kept_by_browsers(idle: Door) -> None:
@@ -63,44 +53,42 @@ async def test_a_name_is_kept_and_forgotten_and_the_reader_goes_on_where_they_we
     assert "서연" not in (await idle.http.get("/inbox/name")).text
 
 
-@pytest.mark.parametrize("back", ["https://elsewhere.example", "//elsewhere.example", "/\\elsewhere.example", "x", ""])
-async def test_nobody_is_sent_to_another_site(idle: Door, back: str) -> None:
-    page = await idle.http.get("/inbox/name", params={"back": back})
-    assert 'name="back" value="/inbox"' in page.text
-    form = {"form_token": token_in(page), "name": "kim", "back": back}
-    assert (await idle.http.post("/inbox/name", data=form)).headers["location"] == "/inbox"
+async def test_nobody_is_sent_to_another_site(idle: Door) -> None:
+    for back in ("https://elsewhere.example", "//elsewhere.example", "/\\elsewhere.example", "x", ""):
+        page = await idle.http.get("/inbox/name", params={"back": back})
+        assert 'name="back" value="/inbox"' in page.text
+        form = {"form_token": token_in(page), "name": "kim", "back": back}
+        assert (await idle.http.post("/inbox/name", data=form)).headers["location"] == "/inbox", back
 
 
-@pytest.mark.parametrize("name", ["", "  ", "x" * 201, "a\nb"])
-async def test_a_name_that_is_none_comes_back_with_the_reason_beside_it(idle: Door, name: str) -> None:
+async def test_a_name_that_is_none_comes_back_with_the_reason_beside_it(idle: Door) -> None:
+    for name in ("", "  ", "x" * 201, "a\nb"):
+        page = await idle.http.get("/inbox/name")
+        wrong = await idle.http.post("/inbox/name", data={"form_token": token_in(page), "name": name})
+        assert (wrong.status_code, 'aria-invalid="true"' in wrong.text) == (422, True), name
+
+
+FOREIGN: list[tuple[dict[str, Any], dict[str, str]]] = [
+    ({"form_token": None}, {}),
+    ({"form_token": ""}, {}),
+    ({"form_token": "made.up"}, {}),
+    ({}, {"origin": "https://elsewhere.example"}),
+    ({}, {"origin": "null"}),
+    ({}, {"origin": "http://[::1"}),
+    ({}, {"sec-fetch-site": "cross-site"}),
+    ({}, {"cookie": "orchestrator_form=another-browser-of-mine"}),
+    ({}, {"cookie": ""}),
+]
+
+
+async def test_a_form_that_our_page_did_not_send_from_this_browser_is_refused(idle: Door) -> None:
     page = await idle.http.get("/inbox/name")
-    wrong = await idle.http.post("/inbox/name", data={"form_token": token_in(page), "name": name})
-    assert (wrong.status_code, 'aria-invalid="true"' in wrong.text) == (422, True)
-
-
-@pytest.mark.parametrize(
-    ("changed", "headers"),
-    [
-        ({"form_token": None}, {}),
-        ({"form_token": ""}, {}),
-        ({"form_token": "made.up"}, {}),
-        ({}, {"origin": "https://elsewhere.example"}),
-        ({}, {"origin": "null"}),
-        ({}, {"origin": "http://[::1"}),
-        ({}, {"sec-fetch-site": "cross-site"}),
-        ({}, {"cookie": "orchestrator_form=another-browser-of-mine"}),
-        ({}, {"cookie": ""}),
-    ],
-)
-async def test_a_form_that_our_page_did_not_send_from_this_browser_is_refused(
-    idle: Door, changed: dict[str, Any], headers: dict[str, str]
-) -> None:
-    page = await idle.http.get("/inbox/name")
-    form = {"form_token": token_in(page), "name": "mallory"} | changed
-    given = {name: value for name, value in form.items() if value is not None}
-    refused = await idle.http.post("/inbox/name", data=given, headers=headers)
-    assert (refused.status_code, "This is not allowed" in refused.text) == (403, True)
-    assert "orchestrator_name" not in idle.http.cookies
+    for changed, headers in FOREIGN:
+        form = {"form_token": token_in(page), "name": "mallory"} | changed
+        given = {name: value for name, value in form.items() if value is not None}
+        refused = await idle.http.post("/inbox/name", data=given, headers=headers)
+        assert (refused.status_code, "This is not allowed" in refused.text) == (403, True), (changed, headers)
+        assert "orchestrator_name" not in idle.http.cookies
 
 
 async def test_a_form_from_our_own_page_is_taken_by_every_name_the_gateway_has(idle: Door) -> None:
@@ -114,20 +102,20 @@ async def test_a_form_from_our_own_page_is_taken_by_every_name_the_gateway_has(i
         assert (await idle.http.post("/inbox/name", data=form, headers=headers)).status_code == 303
 
 
-@pytest.mark.parametrize(
-    ("body", "kind", "status"),
-    [
-        (b"{}", "application/json", 415),
-        (b"\xff", "application/x-www-form-urlencoded", 400),
-        (b"a", "image/png", 415),
-        (b"name=%00", "application/x-www-form-urlencoded", 422),
-        (b"x=1&" * 2000, "application/x-www-form-urlencoded", 400),
-        (b"x" * 1_100_000, "application/x-www-form-urlencoded", 413),
-        (b"plain", "text/plain", 415),
-        (b"", "application/x-www-form-urlencoded", 403),
-    ],
-)
-async def test_what_is_no_form_is_refused_with_a_page(idle: Door, body: bytes, kind: str, status: int) -> None:
-    answer = await idle.http.post("/inbox/name", content=body, headers={"content-type": kind})
-    assert answer.status_code == status, answer.text
-    assert answer.headers["content-type"].startswith("text/html") and "<h1>" in answer.text
+NO_FORMS = [
+    (b"{}", "application/json", 415),
+    (b"\xff", "application/x-www-form-urlencoded", 400),
+    (b"a", "image/png", 415),
+    (b"name=%00", "application/x-www-form-urlencoded", 422),
+    (b"x=1&" * 2000, "application/x-www-form-urlencoded", 400),
+    (b"x" * 1_100_000, "application/x-www-form-urlencoded", 413),
+    (b"plain", "text/plain", 415),
+    (b"", "application/x-www-form-urlencoded", 403),
+]
+
+
+async def test_what_is_no_form_is_refused_with_a_page(idle: Door) -> None:
+    for body, kind, status in NO_FORMS:
+        answer = await idle.http.post("/inbox/name", content=body, headers={"content-type": kind})
+        assert answer.status_code == status, answer.text
+        assert answer.headers["content-type"].startswith("text/html") and "<h1>" in answer.text

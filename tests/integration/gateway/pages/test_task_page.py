@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 import temporalio.client
 from tests.integration.gateway.conftest import Door, open_door
-from tests.integration.gateway.pages.test_base import token_in
+from tests.integration.gateway.pages.conftest import Readers, token_in
 from tests.integration.gateway.test_api import started
 
 REFUND = """
@@ -44,39 +41,6 @@ id: vote
 steps: [{id: check, type: human-task, config: {group: board, quorum: 2, on_reject: continue, not_by: choi}}]
 """
 CONTACTS = "contacts: {board: {members: [kim, lee, park, choi]}, content-team: {members: [kim]}}"
-
-
-class Reader:
-    """Somebody with a browser at the pages of a gateway."""
-
-    def __init__(self, http: httpx.AsyncClient) -> None:
-        self.http = http
-
-    async def look(self, path: str) -> httpx.Response:
-        return await self.http.get(path)
-
-    async def send(self, path: str, **form: Any) -> httpx.Response:
-        """The page's form, with these fields."""
-        token = token_in(await self.look(path))
-        return await self.http.post(path, data={"form_token": token} | form)
-
-
-Readers = Callable[..., Reader]
-
-
-@pytest.fixture
-async def reader() -> AsyncIterator[Readers]:
-    """``reader(door, name, language)``: somebody who has said that name."""
-    async with AsyncExitStack() as stack:
-
-        def make(door: Door, name: str | None, language: str = "en") -> Reader:
-            http = httpx.AsyncClient(base_url=door.http.base_url, headers={"accept-language": language}, timeout=30)
-            stack.push_async_callback(http.aclose)
-            if name is not None:
-                http.cookies.set("orchestrator_name", name)
-            return Reader(http)
-
-        yield make
 
 
 @pytest.fixture
