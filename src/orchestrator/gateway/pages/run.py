@@ -161,8 +161,8 @@ class _View:
             row = next((one for one in reversed(tally.rows) if one.status == tally.status), row)
         else:
             parts = [self._t(f"runs.status_{row.status}")]
+            parts += [self._t.duration(row.seconds)] if row.seconds else []
             parts += [self._t("runs.tries", count=row.attempts)] if row.attempts > 1 else []
-            parts += [self._t.duration(row.seconds)] if row.seconds is not None else []
             text = " · ".join(parts)
         return Mark(tally.status, text, self._link(steps=self._page_of(row)) + f"#{quote(row.anchor)}")
 

@@ -20,8 +20,9 @@ ICON = 16.0
 ICON_ROOM = ICON + 9.0
 STATE_LINE = 20.0
 LABEL = 24.0
+HEAD_ROOM = 5.0
 """Sizes in pixels: of a step's title, of everything smaller, of their lines; the room around and beside; the line of a
-step's state, and that of a list's title."""
+step's state, and that of a list's title; the room below the head of a step with lists inside."""
 
 _MARGIN = 16.0
 _GAP = 20.0
@@ -188,6 +189,8 @@ class _Measure:
         rows = _in_rows(lists)
         within = max((_across(row) for row in rows), default=0.0)
         title, details, card = self._card(vertex, max(within, _TEXT))
+        if rows:
+            card = (card[0], card[1] + HEAD_ROOM)
         width, height = card
         if rows:
             width = max(width, within + 2 * PADDING)

@@ -66,7 +66,7 @@ def family_of(type_: str) -> str:
 
 def inset_of(family: str) -> float:
     """How many pixels further in the words of a step stand, because of its outline."""
-    return {"wait": 8.0, "shape": 4.0, "end": 5.0, "compose": 3.0}.get(family, 0.0)
+    return {"wait": 8.0, "shape": 7.0, "end": 5.0, "compose": 3.0}.get(family, 0.0)
 
 
 def outline(family: str, x: float, y: float, width: float, height: float) -> str:
@@ -80,8 +80,8 @@ def outline(family: str, x: float, y: float, width: float, height: float) -> str
         case "end":
             return _cut(x, y, right, bottom, 17)
         case "shape":
-            slant = 7
-            return f"M{x + slant:g} {y:g}H{right + slant:g}L{right - slant:g} {bottom:g}H{x - slant:g}Z"
+            slant = 10
+            return f"M{x + slant:g} {y:g}H{right:g}L{right - slant:g} {bottom:g}H{x:g}Z"
         case "person":
             fold = 15
             return (

@@ -144,6 +144,7 @@ def _told(card: Card, mark: Mark | None) -> Iterator[str]:
     if mark is None:
         return
     x, y = _left(card), card.y + card.height - layout.PADDING + 1
+    y -= layout.HEAD_ROOM if card.head else 0
     yield f'<path class="state-sign" transform="translate({x:g} {y - 11:g}) scale(.8)" d="{STATES[mark.status]}"/>'
     room = card.x + card.width - x - layout.PADDING - layout.ICON_ROOM
     shown = cut(mark.text, layout.SMALL * 1.08, room)
