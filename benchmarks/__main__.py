@@ -1,4 +1,4 @@
-"""``python -m benchmarks [--only micro|steps|webhook|accepted|express|loops|agents|mcp] [--rounds N] [--save]``."""
+"""``python -m benchmarks [--only PART] [--rounds N] [--save]``; the parts are ``PARTS``."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import sys
 
 import uvloop
 
-from benchmarks import agents, express, loops, mcp, micro, report, steps, webhook
+from benchmarks import agents, express, flowtests, loops, mcp, micro, report, steps, webhook
 
-PARTS = ("micro", "steps", "webhook", "accepted", "express", "loops", "agents", "mcp")
+PARTS = ("micro", "steps", "webhook", "accepted", "express", "loops", "agents", "mcp", "flowtests")
 
 
 async def main() -> None:
@@ -43,6 +43,10 @@ async def _table(part: str, rounds: int) -> str:
         return report.table("Agent, a model call and a function call in each turn", await agents.measure(rounds))
     if part == "mcp":
         return report.table("Call of an MCP server's tool over stdio", await mcp.measure(rounds), mcp.KEPT)
+    if part == "flowtests":
+        return report.table(
+            "Tests of flows, each with three HTTP steps, a loop and 30 days", await flowtests.measure(rounds)
+        )
     if part == "express":
         rows, base = await express.measure(rounds, _say)
         return report.table("Webhook, five HTTP steps, synchronous answer, express", rows, base)
