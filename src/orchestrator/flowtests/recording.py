@@ -183,14 +183,27 @@ def _name(run: RecordedRun, path: str) -> str:
 def _decision(run: RecordedRun, message: Message) -> dict[str, Json]:
     content = message.content
     given = {name: content[name] for name in ("data", "comment", "by") if content.get(name) is not None}
+    path = _task_path(run, message)
+    since = 0.0 if path is None else message.at - _offset(run, run.steps[path], "started_at")
+    named = message.name if path is None else _name(run, path)
+    late = {"on": named, "after": _duration(since)} if since >= 1 else {}
+    return {**late, "decide": named, "decision": content["decision"], **given}
+
+
+def _task_path(run: RecordedRun, message: Message) -> str | None:
+    """The path of the task that a decision was for: the one it names, else the one of that name that was open."""
+    named = message.content.get("task")
+    path = str(named).removeprefix(f"{run.id}:") if named else None
+    if path in run.steps:
+        return path
     opened = [
-        _offset(run, record, "started_at")
+        path
         for path, record in run.steps.items()
-        if record["type"] == WAITING and path.split("/")[-1] == message.name
+        if record["type"] == WAITING
+        and path.rpartition("/")[2] == message.name
+        and _offset(run, record, "started_at") <= message.at
     ]
-    since = message.at - max((at for at in opened if at <= message.at), default=message.at)
-    late = {"on": message.name, "after": _duration(since)} if since >= 1 else {}
-    return {**late, "decide": message.name, "decision": content["decision"], **given}
+    return opened[-1] if opened else None
 
 
 def _arrivals(run: RecordedRun, path: str, record: Mapping[str, Json]) -> Iterator[dict[str, Json]]:
