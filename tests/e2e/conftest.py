@@ -9,10 +9,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, expect, sync_playwright
 from tests.e2e.product import ROOT, Product, copy_project
 
 TEST_SECONDS = 300
+BROWSER_SECONDS = 90
+"""How long a page may take to show what a test waits for."""
 RESEARCH_ANSWERS = Path(__file__).parent / "research_answers.py"
 
 
@@ -72,5 +74,7 @@ def browser() -> Iterator[Browser]:
     with sync_playwright() as playwright:
         # Playwright starts it without a sandbox unless told otherwise; it sees pages of this machine alone.
         opened = playwright.chromium.launch(executable_path=chromium, args=["--disable-dev-shm-usage"])
+        # Its own five seconds are too few on a busy machine.
+        expect.set_options(timeout=BROWSER_SECONDS * 1000)
         yield opened
         opened.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ import temporalio.client
 from tests.integration.gateway.conftest import Door, open_door
 from tests.integration.gateway.pages.conftest import Readers, token_in
 from tests.integration.gateway.test_api import started
+
+from orchestrator.store.tasks import NewTask
 
 REFUND = """
 id: refund
@@ -224,15 +227,38 @@ async def test_a_task_is_commented_and_handed_on(door: Door, reader: Readers) ->
     assert (again.status_code, "does not have this task" in again.text) == (403, True)
 
 
-async def test_without_a_worker_the_page_says_that_nothing_is_available_and_stays_a_page(
-    temporal: temporalio.client.Client, tmp_path: Path, reader: Readers
-) -> None:
-    async with open_door(temporal, tmp_path, working=False) as idle:
-        one = reader(idle, "kim")
-        page = await one.look("/inbox/no-such:task")
-        assert (page.status_code, "There is nothing here" in page.text) == (404, True)
-        form = {"form_token": token_in(await one.look("/inbox/name")), "decision": "approve"}
-        assert (await one.http.post("/inbox/no-such:task", data=form)).status_code == 404
+async def test_a_task_that_is_not_there_is_a_page_that_says_so(door: Door, reader: Readers) -> None:
+    one = reader(door, "kim")
+    for path in ("/inbox/no-such:task", "/inbox/%F0%9F%99%82", "/inbox/" + "x" * 3000, "/inbox/a//b"):
+        page = await one.look(path)
+        assert (page.status_code, "There is nothing here" in page.text) == (404, True), path
+    form = {"form_token": token_in(await one.look("/inbox/name")), "decision": "approve"}
+    assert (await one.http.post("/inbox/no-such:task", data=form)).status_code == 404
+
+
+async def test_a_task_whose_run_is_gone_cannot_be_decided(door: Door, reader: Readers) -> None:
+    await door.store.tasks.open(NewTask(run_id="gone", step="t", path="t", flow="f", title="Left behind"))
+    refused = await reader(door, "kim").send("/inbox/gone:t", decision="approve", comment="kept <b>")
+    assert (refused.status_code, "is over" in refused.text, "kept &lt;b&gt;" in refused.text) == (409, True, True)
+
+
+async def test_a_store_that_cannot_be_read_is_a_page_that_says_so(door: Door, reader: Readers) -> None:
+    one = reader(door, "kim", "ko")
+    _, path = await opened(door, VOTE)
+    token = token_in(await one.look(path))
+    with sqlite3.connect(door.settings.store.removeprefix("sqlite:///")) as database:
+        database.execute("alter table task rename to away")
+    database.close()
+    for answer in (
+        await one.look("/inbox"),
+        await one.look(path),
+        await one.http.post(path, data={"form_token": token, "decision": "approve"}),
+    ):
+        assert (answer.status_code, "지금은 이용할 수 없습니다" in answer.text) == (503, True)
+        assert answer.headers["retry-after"] == "1"
+    with sqlite3.connect(door.settings.store.removeprefix("sqlite:///")) as database:
+        database.execute("alter table away rename to task")
+    database.close()
 
 
 ODD = """
