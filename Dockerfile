@@ -18,6 +18,7 @@ WORKDIR /app
 COPY orchestrator.yaml ./
 COPY workflows ./workflows
 COPY activities ./activities
+COPY templates ./templates
 RUN install --directory --owner=orchestrator --group=orchestrator /app/.orchestrator /app/data
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \

@@ -170,6 +170,10 @@ def test_the_image_runs_as_an_ordinary_user_and_copies_what_exists() -> None:
     for source in (source for sources in copied for source in sources):
         assert (ROOT / source).exists(), source
         assert source in ignored_but, f".dockerignore keeps {source} out of the build"
+    # What flows name beside the code: their functions and the templates of their messages.
+    assert {"orchestrator.yaml", "workflows", "activities", "templates"} <= {
+        source for sources in copied for source in sources
+    }
 
 
 @pytest.mark.parametrize("script", sorted((ROOT / "deploy").rglob("*.sh")), ids=lambda path: path.name)
