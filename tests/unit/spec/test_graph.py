@@ -248,6 +248,31 @@ def test_an_edge_does_not_run_through_the_steps_it_passes() -> None:
         assert not card.x <= x <= card.x + card.width
 
 
+def test_steps_stand_so_that_arrows_do_not_cross() -> None:
+    graph = graph_of(
+        steps(
+            *(node(name, needs=[]) for name in "abc"),
+            *(node(f"after-{name}", needs=[name]) for name in "cab"),
+        )
+    )
+    drawing = drawing_of(graph)
+    check_drawing(graph, drawing)
+    middle = {card.vertex.node.id: card.x + card.width / 2 for card in drawing.cards}
+    left_to_right = sorted("abc", key=lambda name: middle[name])
+    assert sorted("abc", key=lambda name: middle[f"after-{name}"]) == left_to_right
+
+
+def test_lists_stand_in_the_order_they_are_read_though_json_sorts_them() -> None:
+    labels = ("then", "else", "compensate")
+    cases = (*(f"case[{number}]" for number in range(12)), "default")
+    choices = tuple(
+        Node(name, "switch", "f:1", lists={label: (Node(f"{name}-{label}", "set", "f:1"),) for label in sorted(found)})
+        for name, found in (("one", labels), ("other", cases))
+    )
+    drawn = graph_of(steps(*choices)).steps.vertices
+    assert [[box.label for box in vertex.boxes] for vertex in drawn] == [list(labels), list(cases)]
+
+
 # -- how it looks -------------------------------------------------------------------------------------------------
 
 

@@ -6,6 +6,7 @@ each layer that crosses few edges, then positions as near to what they are joine
 
 from __future__ import annotations
 
+from bisect import bisect_right, insort
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -130,7 +131,9 @@ def _rows(sizes: Sequence[Size], gap: float, widest: float) -> Laid:
 def _layers(members: list[Size], edges: Sequence[Edge]) -> tuple[list[list[int]], list[list[int]]]:
     """The layers, and every edge as the chain of what it goes through; the points are added to ``members``."""
     count = len(members)
-    needs: list[list[int]] = [[before for before, after in edges if after == index] for index in range(count)]
+    needs: list[list[int]] = [[] for _ in range(count)]
+    for before, after in edges:
+        needs[after].append(before)
     depth: dict[int, int] = {}
     for index in range(count):
         todo = [index]
@@ -169,6 +172,8 @@ def _ordered(layers: list[list[int]], joins: Sequence[Edge]) -> list[list[int]]:
     order = [list(layer) for layer in layers]
     best, fewest = order, _crossings(order, joins)
     for sweep in range(_SWEEPS):
+        if fewest == 0:
+            break
         down = sweep % 2 == 0
         place = {one: at for layer in order for at, one in enumerate(layer)}
         numbers = range(1, len(order)) if down else range(len(order) - 2, -1, -1)
@@ -189,12 +194,17 @@ def _crossings(order: Sequence[Sequence[int]], joins: Sequence[Edge]) -> int:
     by_layer: dict[int, list[tuple[int, int]]] = {}
     for one, other in joins:
         by_layer.setdefault(place[one][0], []).append((place[one][1], place[other][1]))
-    return sum(
-        (left[0] - right[0]) * (left[1] - right[1]) < 0
-        for pairs in by_layer.values()
-        for at, left in enumerate(pairs)
-        for right in pairs[at + 1 :]
-    )
+    return sum(_inversions([right for _, right in sorted(pairs)]) for pairs in by_layer.values())
+
+
+def _inversions(values: Sequence[int]) -> int:
+    """How many pairs stand in the wrong order."""
+    seen: list[int] = []
+    found = 0
+    for value in values:
+        found += len(seen) - bisect_right(seen, value)
+        insort(seen, value)
+    return found
 
 
 def _centres(members: list[Size], order: list[list[int]], joins: Sequence[Edge], gap: float) -> dict[int, float]:
@@ -208,7 +218,7 @@ def _centres(members: list[Size], order: list[list[int]], joins: Sequence[Edge],
         _place(members, layer, [0.0] * len(layer), gap, centres)
     level = {one: number for number, layer in enumerate(order) for one in layer}
     for sweep in range(_SWEEPS):
-        down = sweep % 2 == 0
+        down, before = sweep % 2 == 0, dict(centres)
         for number in range(len(order)) if down else range(len(order) - 1, -1, -1):
             wanted = [
                 _mean(
@@ -217,6 +227,8 @@ def _centres(members: list[Size], order: list[list[int]], joins: Sequence[Edge],
                 for one in order[number]
             ]
             _place(members, order[number], wanted, gap, centres)
+        if centres == before:
+            break
     return centres
 
 

@@ -154,14 +154,20 @@ def _box(label: str, title: str, nodes: Sequence[Node]) -> Box:
 def _edges(nodes: Sequence[Node], *, ordered: bool) -> Iterator[tuple[int, int]]:
     """Who waits for whom at once: a step that waits for all above it waits for the last ones of them."""
     positions = {node.id: index for index, node in enumerate(nodes)}
-    waited_for: set[int] = set()
+    # Steps above that no step above waits for, in their order.
+    last: dict[int, None] = {}
+    waited_for: dict[int, None] = {}
     for index, node in enumerate(nodes):
         if node.needs is not None:
             waits = [positions[name] for name in node.needs if name in positions]
         else:
-            waits = [above for above in range(index) if above not in waited_for] if ordered else []
-        waited_for.update(waits)
-        yield from ((before, index) for before in waits)
+            waits = list(last) if ordered else []
+        for before in waits:
+            waited_for[before] = None
+            last.pop(before, None)
+            yield before, index
+        if index not in waited_for:
+            last[index] = None
 
 
 def _rank(label: str) -> tuple[int, int]:
