@@ -23,6 +23,8 @@ from orchestrator.spec.source import read_source
 
 Json = Any
 
+_REAL = ("state",)
+"""What is kept between runs is looked for in a store of the dry run's own, which is empty."""
 _PARTS = ("mocks", "events", "env")
 """What a file of mocks may hold beside them."""
 
@@ -68,9 +70,10 @@ async def dry_run(settings: Settings, flow: LoadedFlow, inputs: dict[str, Json],
     invented = {
         node.id: {"output": made_up(node, definition)}
         for node in definition.walk()
-        if node.type in MOCKABLE and node.id not in answered
+        if node.type in MOCKABLE and node.type not in _REAL and node.id not in answered
     }
-    case = {"name": "dry run", "inputs": inputs} | given | {"mocks": given.get("mocks", {}) | invented}
+    mocked = {"mocks": given.get("mocks", {}) | invented, "real": list(_REAL)}
+    case = {"name": "dry run", "inputs": inputs} | given | mocked
     ready = _case(case, flow, mocks)
     async with Lane(settings) as lane:
         result = await lane.run(ready, flow)

@@ -31,10 +31,16 @@ _FORMATS = {
     "uri": "https://example.com/made-up",
     "uuid": "00000000-0000-4000-8000-000000000000",
 }
+_CONDITIONS = ("if", "condition", "while", "until")
+_EXPRESSIONS = (*_CONDITIONS, "items", "value")
+"""Keys whose text is one expression, braces or not."""
 _MEMBERS = r"((?:\.[^\W\d]\w*)*)"
-_AFTER = r"\s*(?:}}|\))?\s*"
-_COMPARED = re.compile(rf"{_AFTER}(?:[<>]|(?:[=!]=|[-+*/])\s*-?\d)")
-_LISTED = re.compile(rf"{_AFTER}\|\s*(?:length|first|last|map|join|sum|sort|unique|reverse|select)\b")
+_COMPARED = re.compile(r"[\s)]*(?:[-+*/<>]|[=!]=\s*-?\d)")
+_COMPARED_BEFORE = re.compile(r"(?:[-+*/<>]=?|\d\s*[=!]=)[\s(]*$")
+_LISTED = re.compile(r"[\s)]*\|\s*(?:length|first|last|map|join|sum|sort|unique|reverse|select)\b")
+_TESTED = re.compile(r"[\s)]*(?:and|or)\b")
+_TESTED_BEFORE = re.compile(r"\b(?:not|and|or|if)[\s(]*$")
+_MORE = re.compile(r"[\s)]*(?:[=!]=|\||in\b|is\b|not\b)")
 
 
 def made_up(node: Node, definition: Definition) -> Json:
@@ -45,7 +51,12 @@ def made_up(node: Node, definition: Definition) -> Json:
     output = _BY_TYPE.get(node.type)
     if isinstance(output, dict) and node.type == "human-task" and node.config.get("decisions"):
         output = output | {"decision": _decision(node.config["decisions"])}
-    return _with(output, dict(_wanted(node.id, definition)))
+    wanted: dict[tuple[str, ...], Json] = {}
+    for members, value in _wanted(node.id, definition):
+        # Any place that does more with it than show it says what it is.
+        if wanted.get(members, TEXT) == TEXT:
+            wanted[members] = value
+    return _with(output, wanted)
 
 
 def _decision(decisions: Json) -> Json:
@@ -124,19 +135,21 @@ def _wanted(step: str, definition: Definition) -> Iterator[tuple[tuple[str, ...]
     for field, text in _texts(definition_to_json(replace(definition, hash="")), ""):
         for match in found.finditer(text):
             members = tuple(match[1].split(".")[1:])
-            rest = text[match.end() :]
-            alone = not text[: match.start()].strip(" {(") and not rest.strip(" })")
-            yield members, _leaf(field, rest, alone)
+            yield members, _leaf(field, text[: match.start()], text[match.end() :])
 
 
-def _leaf(field: str, rest: str, alone: bool) -> Json:
-    if _COMPARED.match(rest):
+def _leaf(field: str, before: str, rest: str) -> Json:
+    """A value for a member by the expression around it and the key that holds it."""
+    if field not in _EXPRESSIONS:
+        before, rest = before.rpartition("{{")[2], rest.partition("}}")[0]
+    before, rest = before.replace("{{", " "), rest.replace("}}", " ")
+    alone = not before.strip(" (") and not rest.strip(" )")
+    if _COMPARED.match(rest) or _COMPARED_BEFORE.search(before):
         return 0
     if _LISTED.match(rest) or (alone and field == "items"):
         return [TEXT]
-    if (alone and field in ("if", "condition", "while", "until")) or re.match(rf"{_AFTER}(?:and|or)\b", rest):
-        return True
-    return TEXT
+    tested = _TESTED.match(rest) or (_TESTED_BEFORE.search(before) and not _MORE.match(rest))
+    return True if tested or (alone and field in _CONDITIONS) else TEXT
 
 
 def _texts(value: Json, field: str) -> Iterator[tuple[str, str]]:

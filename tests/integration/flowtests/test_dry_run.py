@@ -122,6 +122,16 @@ def test_where_it_stops_for_want_of_an_answer_it_says_what_to_do(cli: Cli, tmp_p
     assert "expression_error" in err and "--mocks FILE" in err
 
 
+def test_a_published_flow_needs_no_file(cli: Cli, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["publish", "order.yaml"]) == 0
+    (tmp_path / "order.yaml").unlink()
+    capsys.readouterr()
+    assert main(["run", "order", "--dry-run", "--json", "-i", 'order={"id": 7}']) == 0
+    assert json.loads(capsys.readouterr().out)["version"] == "1"
+    assert main(["run", "ordre", "--dry-run"]) == 2
+    assert "order" in capsys.readouterr().err
+
+
 def test_mocks_are_for_dry_runs_only(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["run", "order.yaml", "--mocks", "mocks.yaml"]) == 2
     assert "--dry-run" in capsys.readouterr().err

@@ -64,10 +64,36 @@ steps:
       then: [{id: d, type: for-each, config: {items: "{{ steps.b.output.body.rows }}", steps: [{type: wait, config: {duration: 1s}}]}}]
   - {id: e, type: transform, config: {value: "{{ steps.b.output.body.tags | length }}"}}
 """
-    assert answer("a", text) == {"place": {"name": "made up"}, "score": 0, "known": "made up"}
+    assert answer("a", text) == {"place": {"name": "made up"}, "score": 0, "known": True}
     assert answer("b", text) == {
         "status": 200, "headers": {}, "body": {"rows": ["made up"], "tags": ["made up"]},
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("value", "member"),
+    [
+        ("{{ 1 if steps.a.output.m else 2 }}", True),
+        ("{{ not steps.a.output.m }}", True),
+        ("{{ steps.a.output.m * 2 }}", 0),
+        ("{{ (2 + steps.a.output.m) | round }}", 0),
+        ("{{ steps.a.output.m == 3 }}", 0),
+        ("{{ steps.a.output.m == 'x' }}", "made up"),
+        ("{{ steps.a.output.m | map('n') }}", ["made up"]),
+        ("{{ inputs.n ~ steps.a.output.m }}", "made up"),
+        ("{{ 'x' if steps.a.output.m == 'y' else 'z' }}", "made up"),
+    ],
+)
+def test_a_member_is_something_its_expression_can_use(value: str, member: Any) -> None:
+    text = f"""
+id: x
+inputs: {{n: number}}
+steps:
+  - {{id: a, type: function, config: {{handler: f}}}}
+  - {{id: shown, type: transform, config: {{value: "see {{{{ steps.a.output.m }}}} here"}}}}
+output: "{value}"
+"""
+    assert answer("a", text) == {"m": member}
 
 
 def test_a_person_is_said_to_take_the_first_decision() -> None:
