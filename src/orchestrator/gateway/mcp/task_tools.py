@@ -18,7 +18,7 @@ class ListTasks(Arguments):
     """Which tasks."""
 
     status: Literal["open", "decided", "expired", "cancelled"] = "open"
-    assignee: Text | None = Field(None, description="Only this person's or team's")
+    assignee: Text | None = Field(None, description="Only this person's or team's, and those of their groups")
     run_id: Text | None = Field(None, description="Only this run's")
     limit: int = Field(50, ge=1, le=500)
 
