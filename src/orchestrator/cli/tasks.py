@@ -31,7 +31,9 @@ def list_tasks(
     status: Annotated[
         Literal["open", "decided", "expired", "cancelled", "all"], typer.Option("--status", help="Which ones.")
     ] = "open",
-    assignee: Annotated[str | None, typer.Option("--assignee", help="Only this person's or team's, and those of their groups.")] = None,
+    assignee: Annotated[
+        str | None, typer.Option("--assignee", help="Only this person's or team's, and those of their groups.")
+    ] = None,
     run_id: Annotated[str | None, typer.Option("--run", help="Only this run's.")] = None,
     as_json: AsJson = False,
 ) -> None:
