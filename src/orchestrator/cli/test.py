@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -45,9 +48,11 @@ def test(
     if mutate:
         from orchestrator.cli.mutation import mutate_files
 
-        mutate_files(settings, files, as_json=as_json)
+        with _attempts_may_fail():
+            mutate_files(settings, files, as_json=as_json)
         return
-    report = run(run_files(settings, files, match=match, progress=None if as_json else _tell))
+    with _attempts_may_fail():
+        report = run(run_files(settings, files, match=match, progress=None if as_json else _tell))
     if not report.cases and not report.unreadable:
         looked = ", ".join(str(file) for file in files)
         raise FlowInvalid([Problem(f"no case has '{match}' in its name", looked)])
@@ -59,6 +64,18 @@ def test(
         raise typer.Exit(BAD_INPUT)
     if not report.passed:
         raise typer.Exit(FAILED)
+
+
+@contextlib.contextmanager
+def _attempts_may_fail() -> Iterator[None]:
+    """What many cases are about is no news: the SDK would log every failed attempt, with its trace."""
+    log = logging.getLogger("temporalio.activity")
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        log.setLevel(level)
 
 
 def _tell(case: CaseResult) -> None:

@@ -120,3 +120,15 @@ async def test_a_run_can_be_written_to_another_file_beside_its_flow_and_nowhere_
     assert "name one beside it" in capsys.readouterr().err
     assert await asyncio.to_thread(main, ["test", "--record", "nobody"]) == 2
     assert "nobody" in capsys.readouterr().err
+
+
+def test_an_attempt_that_fails_as_the_case_says_leaves_no_trace_in_the_log(
+    project: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    (project / "workflows" / "refused.yaml").write_text(
+        "id: refused\nsteps:\n  - {id: act, type: run-steps, config: {steps: nothing, allow: [transform]}}\n"
+    )
+    tests = project / "workflows" / "refused.test.yaml"
+    tests.write_text("cases:\n  - {name: it is refused, expect: {status: failed, error: {type: invalid_steps}}}\n")
+    assert main(["test", str(tests)]) == 0, capsys.readouterr().out
+    assert [record.getMessage() for record in caplog.records if record.name == "temporalio.activity"] == []
