@@ -16,7 +16,9 @@ from temporalio.worker import Interceptor, UnsandboxedWorkflowRunner, Worker
 from orchestrator.client import Client as StartingClient
 from orchestrator.client.children import child_journal
 from orchestrator.dispatch.batches import flush_activity
+from orchestrator.dispatch.debounce import start_held_activity
 from orchestrator.engine.collector import CollectorWorkflow
+from orchestrator.engine.debounce import DebounceWorkflow
 from orchestrator.engine.headers import HeaderInterceptor
 from orchestrator.engine.permits import PermitsWorkflow
 from orchestrator.engine.workflow import FlowWorkflow
@@ -121,11 +123,12 @@ class FlowWorker:
             acquire_permit,
             record_activity(self._store),
             flush_activity(self._doors(search_attributes)),
+            start_held_activity(self._doors(search_attributes)),
         ]
         return Worker(
             self._client,
             task_queue=self._settings.task_queue,
-            workflows=[FlowWorkflow, PermitsWorkflow, CollectorWorkflow],
+            workflows=[FlowWorkflow, PermitsWorkflow, CollectorWorkflow, DebounceWorkflow],
             activities=[*step_activities(), *function_activities(functions), *around_runs],
             activity_executor=self._threads,
             # No user code runs in the workflow; tests hold its determinism (ENGINE §9). 10 ms of CPU per run less.

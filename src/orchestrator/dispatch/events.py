@@ -7,6 +7,7 @@ import logging
 
 from orchestrator.client import Client, Run
 from orchestrator.dispatch.batches import collect
+from orchestrator.dispatch.debounce import hold
 from orchestrator.dispatch.loops import side_by_side, until
 from orchestrator.dispatch.subscriptions import Subscription, Subscriptions
 from orchestrator.errors import Conflict, NotFound, OrchestratorError, Unavailable
@@ -64,12 +65,16 @@ class EventRouter:
                 return None
             if one.declared.trigger.get("batch"):
                 return told | {"collector": await collect(self._client, one, kept)}
+            key = one.key(trigger) or f"event {one.declared.id} {kept.event.source} {kept.event.id}"
+            if one.declared.trigger.get("debounce"):
+                held = await hold(self._client, one.declared, trigger, one.inputs(trigger), key=key)
+                return told | {"run_id": held.run_id, "held_for": held.wait}
             run = await self._client.start(
                 one.declared.flow,
                 one.inputs(trigger),
                 version=one.declared.version,
                 trigger=trigger,
-                idempotency_key=one.key(trigger) or f"event {one.declared.id} {kept.event.source} {kept.event.id}",
+                idempotency_key=key,
                 delay=one.delay,
             )
         except Unavailable:

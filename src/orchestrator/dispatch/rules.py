@@ -59,6 +59,10 @@ class Rules:
         """The value of its ``batch.key``; None where there is none. Raises Refused where that cannot be told."""
         return self._rendered(self._batch_key, trigger, "batch.key")
 
+    def debounce_key(self, trigger: Mapping[str, Json]) -> Json:
+        """The value of its ``debounce.key``; None where there is none. Raises Refused where that cannot be told."""
+        return self._rendered(self._debounce_key, trigger, "debounce.key")
+
     def _rendered(self, template: CompiledValue | None, trigger: Mapping[str, Json], what: str) -> Json:
         """A template of the trigger over ``trigger``. Raises Refused naming ``what``."""
         if template is None:
@@ -88,6 +92,11 @@ class Rules:
     @cached_property
     def _batch_key(self) -> CompiledValue | None:
         written = (self.declared.trigger.get("batch") or {}).get("key")
+        return None if written is None else compile_value(written, Names())
+
+    @cached_property
+    def _debounce_key(self) -> CompiledValue | None:
+        written = (self.declared.trigger.get("debounce") or {}).get("key")
         return None if written is None else compile_value(written, Names())
 
 

@@ -10,6 +10,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 
 from orchestrator.client import Run
+from orchestrator.dispatch.debounce import Held
 from orchestrator.errors import FieldProblem, InputsInvalid
 from orchestrator.expressions import ExpressionError
 from orchestrator.gateway.deliveries import Delivery, rendered
@@ -28,6 +29,13 @@ class Started(BaseModel):
     version: str | None
 
 
+class HeldBack(Started):
+    """A delivery that waits whether another one comes (`debounce`): then that one's run starts, and this one's never
+    does."""
+
+    held_for: float
+
+
 class NotStarted(BaseModel):
     """A delivery that was taken and starts nothing, and why."""
 
@@ -40,6 +48,12 @@ def accepted(run: Run) -> Response:
     """202: the run's id and where to look."""
     started = Started(run_id=run.id, flow=run.flow or "", version=run.version)
     return JSONResponse(started.model_dump(), 202, run_headers(run))
+
+
+def held_back(held: Held) -> Response:
+    """202: the run that starts unless another delivery comes."""
+    told = HeldBack(run_id=held.run_id, flow=held.flow, version=held.version, held_for=held.wait)
+    return JSONResponse(told.model_dump(), 202, {"X-Run-Id": quote(held.run_id)})
 
 
 def not_started(flow: str, reason: str) -> Response:

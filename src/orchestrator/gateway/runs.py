@@ -11,10 +11,14 @@ from urllib.parse import quote
 from fastapi import APIRouter, Header, Query, Response
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from orchestrator.admission import now_text
 from orchestrator.client import OVER, Client, RunCancelled, RunFailed, RunInfo
+from orchestrator.client.triggers import Triggers
+from orchestrator.dispatch.debounce import Held, hold
+from orchestrator.dispatch.rules import Rules
 from orchestrator.errors import Unavailable
 from orchestrator.gateway import control
-from orchestrator.gateway.replies import Started
+from orchestrator.gateway.replies import HeldBack, Started
 
 Status = Literal["running", "completed", "failed", "cancelled", "terminated", "timed_out", "paused"]
 _RESULT_SECONDS = 5.0
@@ -75,6 +79,7 @@ class RunDetail(RunSummary):
 def router(client: Client) -> APIRouter:
     """The operations on runs."""
     api = APIRouter(prefix="/v1", tags=["runs"])
+    triggers = Triggers(client.store, "api")
 
     @api.post(
         "/flows/{flow}/runs",
@@ -87,8 +92,12 @@ def router(client: Client) -> APIRouter:
         response: Response,
         body: StartRun | None = None,
         idempotency_key: Annotated[str | None, Header(description="The same key starts one run")] = None,
-    ) -> Started:
+    ) -> Started | HeldBack:
         given = body or StartRun()
+        held = await _held(client, triggers, flow, given, idempotency_key or None)
+        if held is not None:
+            response.headers["X-Run-Id"] = quote(held.run_id)
+            return HeldBack(run_id=held.run_id, flow=held.flow, version=held.version, held_for=held.wait)
         run = await client.start(
             flow,
             given.inputs,
@@ -125,6 +134,19 @@ def router(client: Client) -> APIRouter:
 
     api.include_router(control.router(client))
     return api
+
+
+async def _held(client: Client, triggers: Triggers, flow: str, given: StartRun, key: str | None) -> Held | None:
+    """The start kept back, where the flow's api trigger has ``debounce``; one that asks for more than inputs is made at
+    once. Raises what ``hold`` does."""
+    if given.run_id is not None or given.until is not None or given.version is not None:
+        return None
+    for declared in await triggers.all():
+        if declared.flow == flow and declared.trigger.get("debounce"):
+            trigger = {"type": "api", "id": declared.id, "time": now_text(), "body": given.inputs}
+            rules = Rules(declared)
+            return await hold(client, declared, trigger, rules.inputs(trigger), key=rules.key(trigger) or key)
+    return None
 
 
 async def detail_of(client: Client, run_id: str) -> RunDetail:

@@ -15,13 +15,15 @@ from starlette.exceptions import HTTPException
 from starlette.types import Receive, Scope, Send
 
 from orchestrator.client import Client, Run, RunCancelled, RunFailed
+from orchestrator.client.triggers import Declared
+from orchestrator.dispatch.debounce import hold
 from orchestrator.errors import InputsInvalid, OrchestratorError
 from orchestrator.gateway import cors
 from orchestrator.gateway.answers import Answers
 from orchestrator.gateway.bodies import parse_body, read_raw
 from orchestrator.gateway.deliveries import Delivery, read_delivery
 from orchestrator.gateway.problems import problem, problem_of, problem_of_http
-from orchestrator.gateway.replies import accepted, not_started, render_reply, reply_of, run_headers
+from orchestrator.gateway.replies import accepted, held_back, not_started, render_reply, reply_of, run_headers
 from orchestrator.gateway.routes import Match, Routes, Webhook
 from orchestrator.security.verify import Received, Unverified, VerifyUnusable, check, needs_body
 from orchestrator.settings import Settings
@@ -100,6 +102,8 @@ class Webhooks:
         if hook.reply is not None:
             render_reply(hook.reply, delivery, None)
         key = delivery.key()
+        if hook.trigger.get("debounce"):
+            return await self._hold(delivery, key)
         run = await self._start(delivery, key)
         self._count(hook, "started")
         if hook.reply is not None:
@@ -129,14 +133,24 @@ class Webhooks:
                 503, "this webhook is not set up completely; the gateway's log says what is missing"
             ) from error
 
+    async def _hold(self, delivery: Delivery, key: str | None) -> Response:
+        """Keep it until no other comes."""
+        hook = delivery.hook
+        inputs, textual = await self._taken(delivery)
+        held = await hold(
+            self._client,
+            Declared(hook.flow, hook.version, hook.id, hook.trigger),
+            delivery.trigger,
+            inputs,
+            key=key,
+            digest=delivery.digest(key),
+            convert_text=textual,
+        )
+        self._count(hook, "held")
+        return held_back(held)
+
     async def _start(self, delivery: Delivery, key: str | None) -> Run:
-        store = self._client.store
-        inputs, textual = await delivery.inputs(store)
-        if delivery.body.files:
-            # A delivery that is refused leaves nothing behind.
-            version = await store.flows.version(delivery.hook.flow, delivery.hook.version)
-            check_inputs(delivery.hook.flow, version.definition.inputs, inputs, convert_text=textual)
-            await delivery.keep_files(store)
+        inputs, textual = await self._taken(delivery)
         return await self._client.start(
             delivery.hook.flow,
             inputs,
@@ -146,6 +160,17 @@ class Webhooks:
             convert_text=textual,
             digest=delivery.digest(key),
         )
+
+    async def _taken(self, delivery: Delivery) -> tuple[dict[str, Json], bool]:
+        """The inputs, and whether they are text; its files are kept. Raises InputsInvalid."""
+        store = self._client.store
+        inputs, textual = await delivery.inputs(store)
+        if delivery.body.files:
+            # A delivery that is refused leaves nothing behind.
+            version = await store.flows.version(delivery.hook.flow, delivery.hook.version)
+            check_inputs(delivery.hook.flow, version.definition.inputs, inputs, convert_text=textual)
+            await delivery.keep_files(store)
+        return inputs, textual
 
     async def _try(self, delivery: Delivery) -> Response:
         """What a live delivery would start, kept as a sample. Nothing is started, and no file is kept."""

@@ -79,6 +79,16 @@ COLLECT = "collect"
 FLUSH = "flush-batch"
 """Activity: starts the run for a batch. Arguments: flow, trigger id, events."""
 
+DEBOUNCER = "orchestrator.debounce"
+"""Workflow that keeps the last delivery of one trigger and key until no other comes; its id begins so too."""
+
+HOLD = "hold"
+"""Signal to it: ``{"id", "wait", "max_wait", "start"}``."""
+
+START_HELD = "start-held"
+"""Activity: starts the run of the last delivery. Argument: its ``start``: ``{"flow", "version", "run_id", "inputs",
+"trigger"}``."""
+
 CLOSE_TASK = "close-task"
 """Activity: writes a human task's end into the store."""
 

@@ -25,12 +25,12 @@ STEP_TYPES = frozenset(
 
 _OF_ALL = frozenset({"type", "id", "enabled", "inputs", "idempotency_key"})
 TRIGGER_KEYS: dict[str, frozenset[str]] = {
-    "webhook": _OF_ALL | {"path", "endpoint", "method", "respond", "max_body", "verify", "cors", "if"},
-    "event": _OF_ALL | {"event", "source", "if", "delay", "batch"},
+    "webhook": _OF_ALL | {"path", "endpoint", "method", "respond", "max_body", "verify", "cors", "if", "debounce"},
+    "event": _OF_ALL | {"event", "source", "if", "delay", "batch", "debounce"},
     "queue": _OF_ALL | {"queue", "if"},
     "schedule": (_OF_ALL - {"idempotency_key"}) | {"cron", "every", "timezone", "overlap", "catch_up", "jitter"},
     "file": _OF_ALL | {"path", "pattern", "settle", "after", "if"},
-    "api": _OF_ALL,
+    "api": _OF_ALL | {"debounce"},
 }
 """Keys of triggers that have an effect, by the types that work."""
 

@@ -109,6 +109,22 @@ def _trigger(name: str) -> Callable[[_Trigger], _Trigger]:
     return register
 
 
+class Debounce(Spec):
+    """The last of several deliveries starts the run, once no other has come for some time."""
+
+    wait: PositiveDuration
+    max_wait: FixedDuration | None = None
+    """How long the first of them waits at most, however many follow it."""
+    key: str | None = None
+    """Deliveries with another value of it are counted apart."""
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Debounce:
+        if self.max_wait is not None and self.max_wait < self.wait:
+            raise ValueError("`max_wait` is shorter than `wait`: no delivery could wait that long")
+        return self
+
+
 @_trigger("webhook")
 class WebhookTrigger(Trigger):
     """An HTTP request to ``path``; ``endpoint`` is another word for it."""
@@ -121,11 +137,14 @@ class WebhookTrigger(Trigger):
     respond: Literal["accepted", "result"] | Reply = "accepted"
     cors: Cors | None = None
     max_body: Size | None = None
+    debounce: Debounce | None = None
 
     @model_validator(mode="after")
     def _one_path(self) -> WebhookTrigger:
         if (self.path is None) == (self.endpoint is None):
             raise ValueError("a webhook needs its `path` (or `endpoint`, the same thing), once")
+        if self.debounce is not None and self.respond != "accepted":
+            raise ValueError("with `debounce` the answer is `respond: accepted`: whether a run starts is not known yet")
         return self
 
     @property
@@ -174,9 +193,12 @@ class EventTrigger(Trigger):
     source: str | None = None
     delay: FixedDuration | None = None
     batch: Batch | None = None
+    debounce: Debounce | None = None
 
     @model_validator(mode="after")
     def _named(self) -> EventTrigger:
+        if self.debounce is not None and (self.batch is not None or self.delay is not None):
+            raise ValueError("`debounce` starts a run for the last event, so `batch` and `delay` do not go with it")
         if not self.event and not self.source:
             raise ValueError("an event trigger needs `event` (a type pattern)")
         return self
@@ -204,6 +226,7 @@ class ApiTrigger(Trigger):
     """Starts over the API, CLI or a Temporal client; always on, also undeclared."""
 
     type: Literal["api"]
+    debounce: Debounce | None = None
 
 
 @_trigger("queue")

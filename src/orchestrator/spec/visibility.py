@@ -115,6 +115,10 @@ class Visibility:
                         self.findings.error(at, f"the flow has no input `{name}`", hint, key=True)
             if trigger.idempotency_key is not None:
                 self.checker.value(trigger.idempotency_key, (*path, "idempotency_key"), sight)
+            for gathers in ("batch", "debounce"):
+                rule = getattr(trigger, gathers, None)
+                if rule is not None and rule.key is not None:
+                    self.checker.value(rule.key, (*path, gathers, "key"), sight)
             if isinstance(trigger, WebhookTrigger) and isinstance(trigger.respond, Reply):
                 self._reply(trigger.respond, (*path, "respond"))
             if trigger.if_ is not None:
