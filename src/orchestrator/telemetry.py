@@ -12,12 +12,14 @@ from temporalio.service import RPCError, RPCStatusCode
 FLOW = SearchAttributeKey.for_keyword("OrchestratorFlow")
 VERSION = SearchAttributeKey.for_keyword("OrchestratorVersion")
 TRIGGER = SearchAttributeKey.for_keyword("OrchestratorTrigger")
+STATUS = SearchAttributeKey.for_keyword("OrchestratorStatus")
+"""``waiting`` while a run waits for a person."""
 
 SEARCH_ATTRIBUTES = {
     FLOW.name: "Keyword",
     VERSION.name: "Keyword",
     TRIGGER.name: "Keyword",
-    "OrchestratorStatus": "Keyword",
+    STATUS.name: "Keyword",
     "OrchestratorAssignee": "Keyword",
 }
 """Name and type, as ``temporal server start-dev --search-attribute NAME=TYPE`` takes them."""

@@ -13,6 +13,7 @@ from temporalio.api.workflowservice.v1 import ListWorkflowExecutionsRequest
 from orchestrator.client.connection import temporal_errors
 from orchestrator.client.run import RunInfo, info_of
 from orchestrator.errors import Refused
+from orchestrator.telemetry import STATUS
 
 _OURS = "TaskQueue STARTS_WITH 'orchestrator-' AND ExecutionStatus != 'ContinuedAsNew'"
 _SUM = 8
@@ -27,6 +28,8 @@ QUERY_STATUSES = {
     "paused": "Paused",
 }
 """What runs can be narrowed to: our word and Temporal's."""
+WAITING = "waiting"
+"""Runs that wait for a person, where the namespace has our search attributes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +48,9 @@ async def page_of(
     query = _OURS
     if flow is not None:
         query += f" AND WorkflowType = {_quoted(flow)}"
-    if status is not None:
+    if status == WAITING:
+        query += f" AND ExecutionStatus = 'Running' AND {STATUS.name} = '{WAITING}'"
+    elif status is not None:
         if status not in QUERY_STATUSES:
             raise Refused(f"there is no run status '{status}'; write {', '.join(QUERY_STATUSES)}")
         query += f" AND ExecutionStatus = '{QUERY_STATUSES[status]}'"

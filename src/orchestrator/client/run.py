@@ -13,8 +13,8 @@ from typing import Any, NoReturn
 import temporalio.client
 from google.protobuf.timestamp_pb2 import Timestamp
 from temporalio.api.common.v1 import WorkflowExecution
-from temporalio.api.workflow.v1 import WorkflowExecutionInfo
-from temporalio.api.workflowservice.v1 import DescribeWorkflowExecutionRequest
+from temporalio.api.workflow.v1 import PendingActivityInfo, WorkflowExecutionInfo
+from temporalio.api.workflowservice.v1 import DescribeWorkflowExecutionRequest, DescribeWorkflowExecutionResponse
 from temporalio.client import WorkflowFailureError, WorkflowHandle, WorkflowQueryFailedError
 from temporalio.exceptions import ApplicationError, CancelledError, TerminatedError
 from temporalio.service import RPCError, RPCStatusCode
@@ -25,6 +25,7 @@ from orchestrator.errors import Conflict, NotFound, OrchestratorError, Refused, 
 from orchestrator.spec.definition import Json
 from orchestrator.spec.patterns import signal_id
 from orchestrator.store.database import Store
+from orchestrator.telemetry import STATUS
 
 MEMO = "orchestrator"
 """Key of the memo our starts carry: ``{flow, version, trigger}``, ``by`` where somebody asked for the run, and
@@ -108,6 +109,18 @@ class RunInfo:
     """Type of the trigger that started it; None for a run started bare."""
     by: str | None = None
     """Who asked for it, as far as they said."""
+    waiting: bool = False
+    """Whether it waits for a person, as far as the namespace has our search attributes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """A step that is tried now, or again: which try it is, and why the last one failed."""
+
+    number: int
+    failure: str | None = None
+    next_at: datetime | None = None
+    """When it is tried again; None while it is being tried."""
 
 
 class Run:
@@ -223,12 +236,18 @@ class Run:
 
     async def info(self) -> RunInfo:
         """Status and times. Raises NotFound."""
+        return await info_of(self._temporal, (await self._described()).workflow_execution_info)
+
+    async def attempts(self) -> dict[str, Attempt]:
+        """What is tried at this moment, by the paths of its steps. Asks no worker. Raises NotFound."""
+        return {one.activity_id: _attempt(one) for one in (await self._described()).pending_activities}
+
+    async def _described(self) -> DescribeWorkflowExecutionResponse:
         request = DescribeWorkflowExecutionRequest(
             namespace=self._temporal.namespace, execution=WorkflowExecution(workflow_id=self.id)
         )
         with temporal_errors(self._temporal, run_id=self.id):
-            answer = await self._temporal.workflow_service.describe_workflow_execution(request)
-        return await info_of(self._temporal, answer.workflow_execution_info)
+            return await self._temporal.workflow_service.describe_workflow_execution(request)
 
     async def signal(self, name: str, data: Json = None) -> None:
         """Send a signal. Raises NotFound, Conflict when the run is over or Temporal takes no more signals for it."""
@@ -337,6 +356,22 @@ async def info_of(temporal: temporalio.client.Client, info: WorkflowExecutionInf
         attempt=memo.get("attempt", 1),
         trigger=memo.get("trigger"),
         by=memo.get("by"),
+        waiting=_is_waiting(info),
+    )
+
+
+def _is_waiting(info: WorkflowExecutionInfo) -> bool:
+    payload = info.search_attributes.indexed_fields.get(STATUS.name)
+    return payload is not None and payload.data in (b'"waiting"', b'["waiting"]')
+
+
+def _attempt(activity: PendingActivityInfo) -> Attempt:
+    failed = activity.last_failure if activity.HasField("last_failure") else None
+    again = activity.next_attempt_schedule_time if activity.HasField("next_attempt_schedule_time") else None
+    return Attempt(
+        number=activity.attempt,
+        failure=None if failed is None else failed.message,
+        next_at=None if again is None else _moment(again),
     )
 
 

@@ -13,6 +13,7 @@ from markupsafe import Markup
 
 from orchestrator.client import OVER, Client
 from orchestrator.client.again import started_with
+from orchestrator.client.run import Attempt
 from orchestrator.errors import NotFound, Refused, Unavailable
 from orchestrator.gateway.pages import run_steps
 from orchestrator.gateway.pages.language import Language
@@ -57,7 +58,8 @@ def router(pages: Pages, client: Client) -> APIRouter:
     async def show(run_id: str, request: Request) -> Response:
         detail = await detail_of(client, run_id)
         begun = await _begun(client, run_id)
-        view = _View(detail, begun, pages.language(request), request)
+        attempts = {} if detail.status in OVER else await client.run(run_id).attempts()
+        view = _View(detail, begun, attempts, pages.language(request), request)
         return await pages.show(request, "run.html", **view.values(client.settings))
 
     return api
@@ -73,7 +75,14 @@ async def _begun(client: Client, run_id: str) -> Begun:
 class _View:
     """A run in one reader's language."""
 
-    def __init__(self, detail: RunDetail, begun: Begun, language: Language, request: Request) -> None:
+    def __init__(
+        self,
+        detail: RunDetail,
+        begun: Begun,
+        attempts: Mapping[str, Attempt],
+        language: Language,
+        request: Request,
+    ) -> None:
         self._run = detail
         self._begun = begun
         self._state = detail.state or {}
@@ -81,7 +90,8 @@ class _View:
         self._request = request
         definition = begun.definition
         self._places = {} if definition is None else static_paths(definition)
-        steps = run_steps.Run(detail.root or detail.id, self._state.get("steps", {}), self._waits(), self._places)
+        records = self._state.get("steps", {})
+        steps = run_steps.Run(detail.root or detail.id, records, self._waits(), self._places, attempts)
         self._rows = steps.rows()
         self._numbers = {row.path: number for number, row in enumerate(self._rows)}
         self._tallies = tallies(self._rows)

@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from orchestrator.client.run import Attempt
 from orchestrator.spec.definition import Node
 from orchestrator.spec.graph.model import place_of
 
@@ -55,6 +56,8 @@ class Row:
     error_data: Value | None = None
     run: str | None = None
     """The run it started."""
+    trying: Attempt | None = None
+    """What Temporal says of a step that is tried now, or will be again."""
 
     @property
     def title(self) -> str:
@@ -63,7 +66,8 @@ class Row:
 
     @property
     def attempts(self) -> int:
-        return int(self.record.get("attempts") or 0)
+        """How often it was tried so far."""
+        return max(int(self.record.get("attempts") or 0), self.trying.number if self.trying else 0)
 
     @property
     def seconds(self) -> float | None:
@@ -98,12 +102,13 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What rows are made of: the run's state and its flow's steps by place."""
+    """What rows are made of: the run's state, its flow's steps by place, and what is tried now, by path."""
 
     root: str
     records: Mapping[str, Record]
     waits: Sequence[Mapping[str, Json]]
     places: Mapping[str, Node]
+    attempts: Mapping[str, Attempt]
 
     def rows(self) -> list[Row]:
         """Every step that has begun or was skipped."""
@@ -140,6 +145,7 @@ class Run:
             error=error if isinstance(error, dict) else None,
             error_data=_error_data(error) if isinstance(error, dict) else None,
             run=self._started(path, record),
+            trying=self.attempts.get(path) if record.get("status") == "running" else None,
         )
 
     def _started(self, path: str, record: Record) -> str | None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Request, Response
 
 from orchestrator.client import Client
-from orchestrator.client.listing import QUERY_STATUSES
+from orchestrator.client.listing import QUERY_STATUSES, WAITING
 from orchestrator.errors import Refused
 from orchestrator.gateway.pages.page import Pages
 
@@ -28,13 +29,13 @@ class Asked:
     after: str
 
     @classmethod
-    def of(cls, request: Request) -> Asked:
+    def of(cls, request: Request, statuses: Sequence[str]) -> Asked:
         """What a request's query says."""
         query = request.query_params
         status = query.get("status", "")
         return cls(
             flow=query.get("flow", "").strip()[:_LONGEST],
-            status=status if status in QUERY_STATUSES else "",
+            status=status if status in statuses else "",
             after=query.get("after", ""),
         )
 
@@ -49,10 +50,11 @@ class Asked:
 def router(pages: Pages, client: Client) -> APIRouter:
     """The list."""
     api = pages.router(PATH)
+    statuses = [*QUERY_STATUSES, *([WAITING] if client.search_attributes else [])]
 
     @api.get("")
     async def listed(request: Request) -> Response:
-        asked = Asked.of(request)
+        asked = Asked.of(request, statuses)
         try:
             found = await client.runs_page(asked.flow or None, asked.status or None, _SIZE, asked.after or None)
         except Refused:
@@ -68,7 +70,7 @@ def router(pages: Pages, client: Client) -> APIRouter:
             older=None if found.next is None else asked.link(found.next),
             newest=asked.link(None) if asked.after else None,
             flows=[one.flow for one in flows[:_MOST_FLOWS]],
-            statuses=list(QUERY_STATUSES),
+            statuses=statuses,
         )
 
     return api

@@ -20,6 +20,7 @@ from tests.integration.gateway.conftest import Door, open_door
 
 from orchestrator.client import RunFailed
 from orchestrator.client import run as run_module
+from orchestrator.client.run import Attempt
 
 SECONDS = 30
 ORDER = """
@@ -225,6 +226,32 @@ async def test_a_failed_run_says_why_and_what_was_undone_and_links_its_chain(doo
     assert f'<a href="/runs/{again.id}">{again.id}</a>' in page
     following = await page_of(door, again.id)
     assert f'<a href="/runs/{run.id}">{run.id}</a>' in following and "attempt 2" in following and "kim" in following
+
+
+async def test_a_step_that_is_tried_again_tells_which_try_it_is_and_why_the_last_failed(door: Door) -> None:
+    await door.publish(
+        """
+id: page-again
+steps:
+  - id: read
+    type: file
+    config: {operation: read, path: data/later.txt}
+    retry: {max_attempts: 5, initial_interval: 10m, max_interval: 10m, on: ["*"]}
+"""
+    )
+    run = await door.client.start("page-again")
+    async with asyncio.timeout(SECONDS):
+        while (await run.attempts()).get("read", Attempt(1)).failure is None:
+            await asyncio.sleep(0.05)
+    page = await page_of(door, run.id)
+    read = row(page, "read")
+    assert "Try 2. Next" in read and "no &#39;data/later.txt&#39;" in read
+    assert "2 tries" in read and "running · 2 tries" in graph(page)
+    await run.cancel()
+    async with asyncio.timeout(SECONDS):
+        while (await run.info()).status != "cancelled":
+            await asyncio.sleep(0.05)
+    assert "chip off" in row(await page_of(door, run.id), "read")
 
 
 async def test_a_part_of_another_run_leads_to_it_and_back(door: Door) -> None:

@@ -57,6 +57,26 @@ async def test_the_list_is_narrowed_by_flow_and_state_with_a_form_that_keeps_wha
     assert "No run matches." in none and 'href="/runs"' in none
 
 
+async def test_runs_that_wait_for_a_person_are_found(door: Door) -> None:
+    await door.publish(
+        """
+id: asking
+inputs: {ask: boolean}
+steps:
+  - {id: person, if: "{{ inputs.ask }}", type: human-task, config: {assignee: kim}}
+  - {id: pause, type: wait, config: {duration: 1d}}
+"""
+    )
+    asking, silent = [await door.client.start("asking", {"ask": ask}) for ask in (True, False)]
+    async with asyncio.timeout(SECONDS):
+        while ids_in(page := (await door.http.get("/runs?flow=asking&status=waiting")).text) != [asking.id]:
+            await asyncio.sleep(0.05)
+    assert '<span class="chip waits">waiting</span>' in page and '<option value="waiting" selected>' in page
+    await listed(door, "asking", 2)
+    both = (await door.http.get("/runs?flow=asking")).text
+    assert set(ids_in(both)) == {asking.id, silent.id} and both.count("chip waits") == 1
+
+
 async def test_older_runs_are_on_pages_of_their_own(idle: Door) -> None:
     await idle.publish(PAUSING.format(flow="many"))
     started = {(await idle.client.start("many")).id for _ in range(28)}
