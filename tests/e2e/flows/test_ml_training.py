@@ -14,11 +14,12 @@ import httpx
 import pytest
 from tests.conftest import free_port
 from tests.e2e.example_services import Services
-from tests.e2e.flows.runs import SECONDS, error, records, result, start
+from tests.e2e.flows.runs import SECONDS, error, records, result, start, with_client
 from tests.e2e.product import ROOT, Product
 
 Json = Any
-pytestmark = pytest.mark.timeout(300)  # the first test starts the house
+pytestmark = pytest.mark.timeout(600)  # the first test starts the house
+PATIENT = 300.0
 QUICK = {"search": {"trials": 1, "folds": 2}}
 
 
@@ -71,7 +72,8 @@ def name() -> str:
 def trained(house: Product, server: ModelServer, name: str) -> tuple[str, Json]:
     """A run that deployed a model under ``name``: its id and its result."""
     run_id = start(house, "ml-training", QUICK | {"name": name, "server": server.url})
-    return run_id, result(house, run_id)
+    # The first run imports scikit-learn in every process.
+    return run_id, with_client(house, lambda client: client.run(run_id).result(PATIENT))
 
 
 def test_the_best_of_three_models_is_deployed_and_answers(
@@ -126,7 +128,7 @@ def test_a_model_that_does_not_answer_is_withdrawn_and_the_one_before_it_answers
 
 
 def test_a_model_that_is_not_good_enough_is_not_deployed(
-    house: Product, server: ModelServer, services: Services
+    trained: tuple[str, Json], house: Product, server: ModelServer, services: Services
 ) -> None:
     strict, wanted = f"strict-{uuid4().hex[:8]}", {"accuracy": 1, "precision": 0.8}
     inputs = {"name": strict, "requirements": wanted, "server": server.url, "algorithms": ["random_forest"]}
