@@ -9,10 +9,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from pydantic import ValidationError
 from temporalio import workflow
 from temporalio.exceptions import ActivityError, ApplicationError
 
+from orchestrator.errors import TerminalError
 from orchestrator.expressions import fill_late
 from orchestrator.flowtests.play import Part
 from orchestrator.spec.backoff import next_delay
@@ -20,7 +20,7 @@ from orchestrator.spec.call import StepCall
 from orchestrator.spec.flowtests.cases import Mock
 from orchestrator.spec.flowtests.model import Answer, MockError
 from orchestrator.spec.inputs import check_json
-from orchestrator.steps.registry import step_types
+from orchestrator.steps.registry import step_types, validate_config
 
 Json = Any
 
@@ -133,13 +133,14 @@ class Attempts:
         kind = step_types().get(self._call.type)
         if kind is None or self._call.type in _UNCHECKED:
             return
+        message = None
         try:
-            kind.config.model_validate(self._config)
-        except ValidationError as error:
-            first = error.errors(include_input=False, include_url=False)[0]
-            key = ".".join(str(one) for one in ("config", *first["loc"]))
-            message = f"{self._call.source}: {key}: {first['msg']}"
-            raise failed(self._call, error_of(MockError(type="invalid_config", message=message), 1)) from error
+            validate_config(kind.config, self._config, self._call.source)
+        except TerminalError as error:
+            message = error.message
+        if message is not None:
+            # Outside the handler: the failure has a cause of its own.
+            raise failed(self._call, error_of(MockError(type="invalid_config", message=message), 1))
 
     def _check_output(self, output: Json) -> None:
         """A mock that answers what the step never could tests nothing."""

@@ -22,29 +22,35 @@ class Clock:
     def __init__(self, temporal: temporalio.client.Client) -> None:
         self._service = temporal.test_service
         self._loop = asyncio.get_running_loop()
+        self._jumps = False
         self._stopping: concurrent.futures.Future[None] | None = None
 
     @asynccontextmanager
     async def jumping(self) -> AsyncIterator[None]:
         """It jumps while the context is open, or until ``stop_now``."""
         await self._service.unlock_time_skipping(UnlockTimeSkippingRequest())
+        self._jumps = True
         try:
             yield
         finally:
-            if self._stopping is None:
+            if self._jumps:
                 await self._stop()
-            else:
+            if self._stopping is not None:
                 await asyncio.wrap_future(self._stopping)
 
     def stop_now(self) -> None:
         """Stop it, from the thread that a run's workflow runs in, before the run tells Temporal that it is over."""
-        if self._stopping is not None:
+        if not self._jumps:
             return
         self._stopping = asyncio.run_coroutine_threadsafe(self._stop(), self._loop)
         # A machine this busy has time left: whoever opened the context waits for the rest.
         concurrent.futures.wait([self._stopping], timeout=_PATIENCE)
 
     async def _stop(self) -> None:
+        """Locks are counted: one is set, however often somebody asks."""
+        if not self._jumps:
+            return
+        self._jumps = False
         try:
             await self._service.lock_time_skipping(LockTimeSkippingRequest())
         except RPCError as error:
