@@ -204,15 +204,15 @@ def _is_long(schema: dict[str, Json]) -> bool:
 def _plain(given: Json) -> dict[str, Json]:
     """The schema without the other type of something that may also be null."""
     schema: dict[str, Json] = given if isinstance(given, dict) else {}
-    kinds = schema.get("type")
-    if isinstance(kinds, list):
-        left = [kind for kind in kinds if kind != "null"]
-        schema = {**schema, "type": left[0] if len(left) == 1 else None}
     either = schema.get("anyOf")
     if isinstance(either, list) and "type" not in schema:
-        left = [one for one in either if isinstance(one, dict) and one.get("type") != "null"]
-        if len(left) == 1 and len(either) == 2:
-            schema = {**left[0], **{key: value for key, value in schema.items() if key != "anyOf"}}
+        others = [one for one in either if isinstance(one, dict) and one.get("type") != "null"]
+        if len(others) == 1 and len(either) == 2:
+            schema = {**others[0], **{key: value for key, value in schema.items() if key != "anyOf"}}
+    kinds = schema.get("type")
+    if kinds is not None and not isinstance(kinds, str):
+        left = [kind for kind in kinds if kind != "null"] if isinstance(kinds, list) else []
+        schema = {**schema, "type": left[0] if len(left) == 1 and isinstance(left[0], str) else None}
     return schema
 
 

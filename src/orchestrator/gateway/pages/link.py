@@ -55,7 +55,8 @@ async def _form(
 ) -> Response:
     """The task with its form; with ``given`` what was typed is kept."""
     t, task, decision = pages.language(request), found.task, found.link.decision
-    asked = fields.fields(task.form, given, pages.zone)
+    # A rejection needs no answers.
+    asked = [] if decision == REJECT else fields.fields(task.form, given, pages.zone)
     problems = answer.problems if answer else []
     rest = fields.tell(asked, about_data(problems))
     offered = choices(task, t)
