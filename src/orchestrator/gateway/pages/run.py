@@ -56,6 +56,8 @@ def router(pages: Pages, client: Client) -> APIRouter:
 
     @api.get("/{run_id:path}")
     async def show(run_id: str, request: Request) -> Response:
+        if not run_id:
+            return pages.redirect("/runs")
         detail = await detail_of(client, run_id)
         begun = await _begun(client, run_id)
         attempts = {} if detail.status in OVER else await client.run(run_id).attempts()

@@ -335,8 +335,23 @@ async def test_without_a_worker_the_page_says_so_and_still_shows_the_flow(
 
 async def test_an_unknown_run_is_a_404_page_in_words(idle: Door) -> None:
     answer = await idle.http.get("/runs/there-is-none")
-    assert answer.status_code == 404 and "there is no run &#39;there-is-none&#39;" in answer.text
+    assert answer.status_code == 404 and "no run &#39;there-is-none&#39;" in answer.text
     assert answer.headers["content-type"].startswith("text/html")
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["x" * 3000, "%ff", "%F0%9F%98%80", "a%2F..%2Fb", "%3Cscript%3E", "a/step/b", "~r2", "none?steps=-1"],
+)
+async def test_whatever_the_address_says_it_is_answered_in_words(idle: Door, path: str) -> None:
+    answer = await idle.http.get(f"/runs/{path}")
+    assert answer.status_code == 404, answer.text
+    assert "<h1>There is nothing here</h1>" in answer.text and "<script" not in answer.text
+
+
+async def test_an_address_without_an_id_is_that_of_the_list(idle: Door) -> None:
+    answer = await idle.http.get("/runs/")
+    assert (answer.status_code, answer.headers["location"]) == (303, "/runs")
 
 
 async def test_without_temporal_every_page_says_so(
