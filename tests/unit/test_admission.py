@@ -110,8 +110,8 @@ async def test_an_older_version_can_be_asked_for(store: Store) -> None:
 
 
 async def test_what_cannot_run_yet_is_not_published(store: Store) -> None:
-    text = FLOW + "triggers: [{type: schedule, every: 1h, if: trigger.body.a}]\n"
-    with pytest.raises(FlowInvalid, match="`if` of a trigger"):
+    text = FLOW + "triggers: [{type: schedule, every: 1h, idempotency_key: a}]\n"
+    with pytest.raises(FlowInvalid, match="`idempotency_key` of a trigger"):
         await admission.publish_text(store, Project(), text)
     assert await store.flows.list() == []
 
@@ -197,7 +197,7 @@ async def test_a_refused_sub_flow_takes_along_those_that_need_it(store: Store, t
     flows = {
         "a": calling("a", "b"),
         "b": calling("b", "c"),
-        "c": "id: c\ntriggers: [{type: schedule, every: 1h, if: trigger.body.a}]\nsteps: [{type: transform, config: {value: 1}}]\n",
+        "c": "id: c\ntriggers: [{type: schedule, every: 1h, idempotency_key: a}]\nsteps: [{type: transform, config: {value: 1}}]\n",
         "d": calling("d", "e"),
         "e": "id: e\nsteps: [{type: nonsense}]\n",
         "f": calling("f"),

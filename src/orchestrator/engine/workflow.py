@@ -81,6 +81,10 @@ class FlowWorkflow:
             walk = await self._resolve(args)
             self._life = life = self._begin(walk, args)
             self._take_early()
+            if walk.run.envelope.skip is not None:
+                walk.run.warnings.append(walk.run.envelope.skip)
+                self._finish("completed")
+                return None
             self._show_progress()
             if not self._continued and walk.run.envelope.slice is None:
                 await listen_early(walk)

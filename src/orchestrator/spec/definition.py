@@ -191,6 +191,8 @@ class Envelope:
     """Set where this run carries out a part of a large ``for-each`` of its parent."""
     announce: Sequence[str] = ()
     """The engine's own events about this run that somebody subscribed to when it started."""
+    skip: str | None = None
+    """Why this run ends at once, having done nothing: the schedule that started it does not apply."""
     format: int = FORMAT
 
 

@@ -28,7 +28,7 @@ TRIGGER_KEYS: dict[str, frozenset[str]] = {
     "webhook": _OF_ALL | {"path", "endpoint", "method", "respond", "max_body", "verify", "cors", "if", "debounce"},
     "event": _OF_ALL | {"event", "source", "if", "delay", "batch", "debounce"},
     "queue": _OF_ALL | {"queue", "if"},
-    "schedule": (_OF_ALL - {"idempotency_key"}) | {"cron", "every", "timezone", "overlap", "catch_up", "jitter"},
+    "schedule": (_OF_ALL - {"idempotency_key"}) | {"cron", "every", "timezone", "overlap", "catch_up", "jitter", "if"},
     "file": _OF_ALL | {"path", "pattern", "settle", "after", "if"},
     "api": _OF_ALL | {"debounce"},
 }

@@ -77,10 +77,10 @@ async def test_a_signal_sent_with_the_start_is_kept_until_the_definition_is_reso
 
 
 def test_constructs_of_a_later_release_are_named_not_ignored(workbench: Workbench) -> None:
-    trigger = "{type: schedule, every: 1h, if: trigger.body.a}"
+    trigger = "{type: schedule, every: 1h, idempotency_key: a}"
     text = f"id: later\ntriggers: [{trigger}]\nsteps: [{{type: wait, config: {{duration: 1}}}}]"
     loaded = load_flow(text, "later.yaml", workbench.project)
-    assert any("`if` of a trigger" in problem.message for problem in loaded.unsupported)
+    assert any("`idempotency_key` of a trigger" in problem.message for problem in loaded.unsupported)
 
 
 async def test_lists_can_be_searched_by_flow_version_trigger_status_and_assignee(workbench: Workbench) -> None:

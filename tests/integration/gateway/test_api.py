@@ -344,7 +344,7 @@ async def test_a_flow_with_problems_gets_all_of_them_with_positions(idle: Door) 
 
 
 async def test_what_cannot_run_yet_is_refused_at_publication(idle: Door) -> None:
-    trigger = "{type: schedule, every: 1h, if: trigger.body.a}"
+    trigger = "{type: schedule, every: 1h, idempotency_key: a}"
     text = f"id: later\ntriggers: [{trigger}]\nsteps: [{{type: wait, config: {{duration: 1}}}}]\n"
     is_problem(await idle.http.post("/v1/flows", content=text, headers=YAML), 422, "flow_invalid")
 

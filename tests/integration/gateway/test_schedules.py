@@ -340,3 +340,49 @@ async def test_the_keeper_looks_and_only_works_when_something_was_published(idle
     await keeper.turn()
     await keeper.turn()
     assert datetime.now(UTC) - started < timedelta(seconds=5)
+
+
+PICKY = """
+id: {flow}
+triggers: [{{type: schedule, id: nightly, cron: "0 9 * * *", if: "{condition}"}}]
+concurrency: {{limit: 1}}
+monitoring: {{metrics: [execution_time]}}
+steps: [{{id: told, type: transform, config: {{value: done}}}}]
+error_handling: {{finally: [{{id: cleaned, type: fail, config: {{type: broken, message: "no"}}}}]}}
+"""
+
+
+async def fired(door: Door, flow: str, condition: str) -> Any:
+    """The run that the schedule starts."""
+    await door.publish(PICKY.format(flow=flow, condition=condition))
+    await until(door, flow, lambda one: one["status"] == "on")
+    await act(door, flow, "trigger", status=202)
+    for _ in range(600):
+        runs = await door.client.runs(flow)
+        if runs:
+            return door.client.run(runs[0].id)
+        await asyncio.sleep(0.05)
+    raise AssertionError("the schedule started no run")
+
+
+async def test_a_schedule_whose_if_is_false_does_nothing_and_says_so(door: Door, flow: str) -> None:
+    run = await fired(door, flow, "date_format(trigger.scheduled_time, '%Y') == '1999'")
+    assert await run.result(30) is None
+    state = await run.state()
+    assert (state["status"], state["steps"]) == ("completed", {})
+    [warning] = state["warnings"]
+    assert warning.startswith("nothing was done: the `if` of schedule 'nightly' is false for 2")
+    metrics = (await door.http.get(f"/v1/flows/{flow}/metrics")).json()
+    assert metrics["runs"] == {}
+
+
+async def test_a_schedule_whose_if_is_true_runs(door: Door, flow: str) -> None:
+    run = await fired(door, flow, "trigger.scheduled_time > '2000'")
+    with pytest.raises(RunFailed, match="no"):
+        await run.result(30)
+
+
+async def test_a_schedule_whose_if_cannot_be_told_is_a_failed_run(door: Door, flow: str) -> None:
+    run = await fired(door, flow, "trigger.body.count > 1")
+    with pytest.raises(RunFailed, match="the `if` of schedule 'nightly'"):
+        await run.result(30)

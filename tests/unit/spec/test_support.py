@@ -13,7 +13,7 @@ WAIT = "[{type: wait, config: {duration: 1}}]"
 @pytest.mark.parametrize(
     ("top", "what"),
     [
-        ("triggers: [{type: schedule, every: 1h, if: trigger.body.a}]", "`if` of a trigger"),
+        ("triggers: [{type: schedule, every: 1h, idempotency_key: a}]", "`idempotency_key` of a trigger"),
     ],
 )
 def test_parts_of_the_flow_that_cannot_run_yet_are_listed(load: Any, top: str, what: str) -> None:
