@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from orchestrator.cli.console import BAD_INPUT, FAILED, run, say, show, show_json
+from orchestrator.cli.console import BAD_INPUT, FAILED, InputUnusable, run, say, show, show_json
 from orchestrator.errors import FlowInvalid, Problem
 from orchestrator.flowtests.results import CaseResult, Report
 from orchestrator.flowtests.telling import told
@@ -24,6 +25,13 @@ def test(
     ] = None,
     match: Annotated[str | None, typer.Option("-k", help="Only cases with this text in their name or file.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Write the result as JSON.")] = False,
+    lanes: Annotated[
+        int | None, typer.Option("-j", min=1, max=32, help="Files run side by side; else one for each core.")
+    ] = None,
+    junit: Annotated[Path | None, typer.Option("--junit", help="Also write the result as JUnit XML.")] = None,
+    coverage: Annotated[
+        bool, typer.Option("--coverage", help="Tell which steps and branches no case reaches.")
+    ] = False,
     mutate: Annotated[
         bool, typer.Option("--mutate", help="Leave out each step in turn; tell which of them no case misses.")
     ] = False,
@@ -52,13 +60,18 @@ def test(
             mutate_files(settings, files, as_json=as_json)
         return
     with _attempts_may_fail():
-        report = run(run_files(settings, files, match=match, progress=None if as_json else _tell))
+        tell = None if as_json else _tell
+        report = run(run_files(settings, files, match=match, lanes=lanes or os.cpu_count() or 1, progress=tell))
     if not report.cases and not report.unreadable:
         looked = ", ".join(str(file) for file in files)
         raise FlowInvalid([Problem(f"no case has '{match}' in its name", looked)])
+    if junit is not None:
+        _write(junit, report)
     if as_json:
         show_json(report)
     else:
+        if coverage:
+            _cover(report)
         _sum_up(report)
     if report.unreadable:
         raise typer.Exit(BAD_INPUT)
@@ -84,6 +97,25 @@ def _tell(case: CaseResult) -> None:
     if not case.passed:
         for line in told(case):
             show(f"       {line}")
+
+
+def _write(path: Path, report: Report) -> None:
+    from orchestrator.flowtests.junit import junit
+
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(junit(report), encoding="utf-8")
+    except OSError as error:
+        raise InputUnusable(f"--junit {path} cannot be written: {error.strerror or error}") from error
+
+
+def _cover(report: Report) -> None:
+    for file in report.files:
+        if (found := file.coverage) is not None:
+            steps = f"{found.steps_run} of {found.steps} steps"
+            show(f"{found.file}: {steps}, {found.branches_taken} of {found.branches} branches")
+            for one in found.unreached:
+                show(f"  {one}")
 
 
 def _sum_up(report: Report) -> None:

@@ -11,6 +11,8 @@ import temporalio.client
 from temporalio.api.testservice.v1 import LockTimeSkippingRequest, UnlockTimeSkippingRequest
 from temporalio.service import RPCError
 
+from orchestrator.errors import Unavailable
+
 _PATIENCE = 1.0
 """Seconds a run waits at its end for the clock to stop: less than what Temporal takes for a deadlock."""
 
@@ -54,4 +56,4 @@ class Clock:
         try:
             await self._service.lock_time_skipping(LockTimeSkippingRequest())
         except RPCError as error:
-            raise ConnectionError(f"the Temporal test server does not answer: {error}") from error
+            raise Unavailable(f"the Temporal test server does not answer: {error}") from error

@@ -22,6 +22,7 @@ from temporalio.service import RPCError
 from temporalio.testing import WorkflowEnvironment
 
 from orchestrator import admission
+from orchestrator.errors import Unavailable
 from orchestrator.flowtests.clock import Clock
 from orchestrator.flowtests.expectations import check
 from orchestrator.flowtests.interceptor import TestInterceptor
@@ -167,14 +168,17 @@ class Lane:
         body: Json = envelope.trigger.get("body")
         converter = self._temporal.data_converter.payload_converter
         values = [body, envelope_to_json(envelope, body), definition_to_json(envelope.definition)]
-        return await self._temporal.start_workflow(
-            envelope.definition.flow,
-            args=[RawValue(payload) for payload in converter.to_payloads(values)],
-            id=run_id,
-            task_queue=QUEUE,
-            task_timeout=timedelta(seconds=60),
-            execution_timeout=LONGEST,
-        )
+        try:
+            return await self._temporal.start_workflow(
+                envelope.definition.flow,
+                args=[RawValue(payload) for payload in converter.to_payloads(values)],
+                id=run_id,
+                task_queue=QUEUE,
+                task_timeout=timedelta(seconds=60),
+                execution_timeout=LONGEST,
+            )
+        except RPCError as error:
+            raise Unavailable(f"the Temporal test server does not take the run: {error}") from error
 
     async def _ended(self, handle: WorkflowHandle[Any, Any], result: CaseResult) -> None:
         try:

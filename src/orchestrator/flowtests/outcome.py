@@ -24,6 +24,7 @@ def gather(case: FlowCase, play: Play, run_id: str, result: CaseResult) -> None:
                 flow=part.flow,
                 output=_copy(record.get("output")),
                 error=record.get("error"),
+                branch=record.get("branch"),
             )
             for path, record in part.records.items()
         ]

@@ -35,8 +35,8 @@ class Ran:
     flow: str
     output: Json = None
     error: dict[str, Json] | None = None
-    source: str = ""
-    """``file:line:column`` in the flow."""
+    branch: str | int | None = None
+    """Of a condition or switch: ``then``, ``else``, ``none``, ``default``, the number of a case."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +84,31 @@ class CaseResult:
         return not self.problems
 
 
+@dataclass(frozen=True, slots=True)
+class Unreached:
+    """A step that no case ran, or a branch that no case took."""
+
+    what: str
+    where: str
+    """``file:line:column`` in the flow."""
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.what}"
+
+
+@dataclass(slots=True)
+class Coverage:
+    """How much of one flow its cases reach."""
+
+    flow: str
+    file: str
+    steps: int = 0
+    steps_run: int = 0
+    branches: int = 0
+    branches_taken: int = 0
+    unreached: list[Unreached] = field(default_factory=list)
+
+
 @dataclass(slots=True)
 class FileResult:
     """A test file. ``problems`` are those for which none of its cases could run."""
@@ -93,6 +118,7 @@ class FileResult:
     flow_file: str | None = None
     cases: list[CaseResult] = field(default_factory=list)
     problems: list[Mismatch] = field(default_factory=list)
+    coverage: Coverage | None = None
 
     @property
     def passed(self) -> bool:

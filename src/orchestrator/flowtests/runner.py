@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from orchestrator.errors import FlowInvalid, Problem
+from orchestrator.flowtests.coverage import coverage_of
 from orchestrator.flowtests.lane import Lane
 from orchestrator.flowtests.results import CaseResult, FileResult, Mismatch, Report
 from orchestrator.settings import Settings
@@ -50,13 +53,17 @@ async def run_files(
     progress: Progress | None = None,
 ) -> Report:
     """Run every case whose name, or file and name, has ``match`` in it. ``progress`` is told of each case as it ends.
-    Raises Unavailable where no test server can be had."""
+    ``lanes``: files that run side by side, each lane with a server of its own. Raises Unavailable where no test server
+    can be had."""
     begun = time.perf_counter()
     loaded = [(path, _loaded(path, settings)) for path in files]
-    report = Report()
-    async with Lane(settings) as lane:
-        for path, one in loaded:
-            report.files.append(await _run_file(lane, path, one, match, progress))
+    report = Report(files=[_unread(path, one) for path, one in loaded])
+    waiting = [(file, one) for file, (_, one) in zip(report.files, loaded, strict=True) if isinstance(one, CaseFile)]
+    number = max(1, min(lanes, len(waiting)))
+    async with contextlib.AsyncExitStack() as stack:
+        opened = [await stack.enter_async_context(Lane(settings)) for _ in range(number if waiting else 0)]
+        left = iter(waiting)
+        await asyncio.gather(*(_serve(lane, left, match, progress) for lane in opened))
     report.took = time.perf_counter() - begun
     return report
 
@@ -68,20 +75,26 @@ def _loaded(path: Path, settings: Settings) -> CaseFile | FlowInvalid:
         return error
 
 
-async def _run_file(
-    lane: Lane, path: Path, loaded: CaseFile | FlowInvalid, match: str | None, progress: Progress | None
-) -> FileResult:
+def _unread(path: Path, loaded: CaseFile | FlowInvalid) -> FileResult:
+    """A file of which no case has run."""
     if isinstance(loaded, FlowInvalid):
         problems = [Mismatch(_told(one), f"{one.file}:{one.line}:{one.column}") for one in loaded.problems]
         return FileResult(str(path), problems=problems)
-    result = FileResult(loaded.file, loaded.flow.definition.flow, loaded.flow_file)
-    for case in loaded.cases:
-        if match is None or match.lower() in f"{loaded.file} {case.name}".lower():
-            done = await lane.run(case, loaded.flow)
-            result.cases.append(done)
-            if progress is not None:
-                progress(done)
-    return result
+    return FileResult(loaded.file, loaded.flow.definition.flow, loaded.flow_file)
+
+
+async def _serve(
+    lane: Lane, left: Iterator[tuple[FileResult, CaseFile]], match: str | None, progress: Progress | None
+) -> None:
+    """Run files until none is left; other lanes take of them too."""
+    for result, loaded in left:
+        for case in loaded.cases:
+            if match is None or match.lower() in f"{loaded.file} {case.name}".lower():
+                done = await lane.run(case, loaded.flow)
+                result.cases.append(done)
+                if progress is not None:
+                    progress(done)
+        result.coverage = coverage_of(loaded.flow.definition, result.cases)
 
 
 def _told(problem: Problem) -> str:
