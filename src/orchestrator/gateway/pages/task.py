@@ -12,7 +12,7 @@ from urllib.parse import quote, unquote, urlencode
 from fastapi import APIRouter, Request, Response
 
 from orchestrator.client import Client
-from orchestrator.errors import Conflict, FieldProblem, InputsInvalid, Refused
+from orchestrator.errors import Conflict, FieldProblem, InputsInvalid, Refused, Unavailable
 from orchestrator.gateway.pages import fields
 from orchestrator.gateway.pages.answers import about_data, answer_of, text_of
 from orchestrator.gateway.pages.fields import Given
@@ -87,7 +87,7 @@ class _TaskPage:
         except InputsInvalid as error:
             form.problems = list(error.problems)
             return await self.show(request, task, form)
-        except (Conflict, Refused) as error:
+        except (Conflict, Refused, Unavailable) as error:
             form.status, form.detail = status_of(error), str(error)
             return await self.show(request, await self._client.task(task.id), form)
         await self._until_written(task, form.about, person, word)

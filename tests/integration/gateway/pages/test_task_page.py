@@ -13,6 +13,7 @@ from tests.integration.gateway.conftest import Door, open_door
 from tests.integration.gateway.pages.conftest import Readers, token_in
 from tests.integration.gateway.test_api import started
 
+from orchestrator.errors import Unavailable
 from orchestrator.store.tasks import NewTask
 
 REFUND = """
@@ -240,6 +241,23 @@ async def test_a_task_whose_run_is_gone_cannot_be_decided(door: Door, reader: Re
     await door.store.tasks.open(NewTask(run_id="gone", step="t", path="t", flow="f", title="Left behind"))
     refused = await reader(door, "kim").send("/inbox/gone:t", decision="approve", comment="kept <b>")
     assert (refused.status_code, "is over" in refused.text, "kept &lt;b&gt;" in refused.text) == (409, True, True)
+
+
+async def test_an_answer_that_no_worker_takes_is_kept_to_be_sent_again(
+    door: Door, reader: Readers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, path = await opened(door, REFUND)
+
+    async def nobody(*_: object) -> dict[str, Any]:
+        raise Unavailable("no worker answers: <start one>")
+
+    one = reader(door, "kim")
+    with monkeypatch.context() as patched:
+        patched.setattr(door.client, "decide", nobody)
+        sent = await one.send(path, decision="approve", comment="mine", **{"data.score": "3"})
+    assert (sent.status_code, "No worker answers: &lt;start one&gt;" in sent.text) == (503, True)
+    assert ">\nmine</textarea>" in sent.text and 'name="data.score" value="3"' in sent.text
+    assert (await one.send(path, decision="approve", **{"data.score": "3"})).status_code == 303
 
 
 async def test_a_store_that_cannot_be_read_is_a_page_that_says_so(door: Door, reader: Readers) -> None:
