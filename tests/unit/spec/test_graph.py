@@ -64,7 +64,7 @@ steps:
     type: try
     config:
       steps: [{id: risky, type: file, config: {operation: read, path: a.txt}}]
-      catch: [{on: ["*"], steps: [{id: caught, type: transform, config: {value: 1}}]}]
+      catch: [{on: [not_found, http_5xx], steps: [{id: caught, type: transform, config: {value: 1}}]}]
       finally: [{id: after, type: transform, config: {value: 2}}]
   - id: money
     type: saga
@@ -315,6 +315,7 @@ def test_the_picture_is_told_in_words(load: Load) -> None:
         "human-task",
         "90m",
         "case 1: = a, b",
+        "catch: not_found, http_5xx",
         "inputs.plan == 'pro'",
         "compensate",
         "if inputs.plan",

@@ -15,7 +15,6 @@ _PLAIN = ("steps", "branches")
 """Lists whose name is no part of a journal path."""
 _ORDER = ("steps", "branches", "then", "else", "case", "default", "catch", "finally")
 _NUMBER = re.compile(r"\[\d+\]")
-_CASE = re.compile(r"case\[(\d+)\]")
 _BRACES = re.compile(r"\{\{\s*(.*?)\s*\}\}")
 _DETAILS: dict[str, tuple[str, ...]] = {
     "http": ("method", "url"),
@@ -177,14 +176,24 @@ def _rank(label: str) -> tuple[int, int]:
 
 
 def _title(node: Node, label: str) -> str:
-    case = _CASE.fullmatch(label)
-    if case is not None:
-        cases = node.config.get("cases") or []
-        number = int(case[1])
-        given = cases[number] if number < len(cases) and isinstance(cases[number], dict) else {}
+    """What stands above a list: its name, and when it runs."""
+    name, _, at = label.rstrip("]").partition("[")
+    number = int(at or 0)
+    if name == "catch":
+        errors = _entry(node, "catch", number).get("on")
+        return f"catch: {_text(errors)}" if errors and errors != ["*"] else "catch"
+    if name == "case":
+        given = _entry(node, "cases", number)
         meant = f"= {_bare(_text(given['equals']))}" if "equals" in given else _bare(_text(given.get("if")))
         return f"case {number + 1}: {meant}" if meant else f"case {number + 1}"
-    return _NUMBER.sub("", label)
+    return label
+
+
+def _entry(node: Node, key: str, number: int) -> dict[str, Json]:
+    """What the author wrote beside a numbered list."""
+    entries = node.config.get(key)
+    entry = entries[number] if isinstance(entries, list) and number < len(entries) else None
+    return entry if isinstance(entry, dict) else {}
 
 
 def _add_paths(found: dict[str, Node], nodes: Sequence[Node], prefix: str) -> None:
