@@ -43,6 +43,7 @@ async def serve_all(settings: Settings, *, watch: bool, stand_in: bool) -> None:
     with stop_signals() as stop:
         async with claude as with_claude, Stack(with_claude, Told(), watch_files=watch) as stack:
             say(f"gateway          {stack.gateway_url}  (API at {stack.gateway_url}/docs)", "green")
+            say(f"tasks and runs   {stack.gateway_url}/inbox", "green")
             if stack.temporal_ui is not None:
                 say(f"Temporal Web UI  {stack.temporal_ui}", "green")
             say("ready; Ctrl-C stops everything")
