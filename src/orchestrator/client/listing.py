@@ -13,9 +13,13 @@ from temporalio.api.workflowservice.v1 import ListWorkflowExecutionsRequest
 from orchestrator.client.connection import temporal_errors
 from orchestrator.client.run import RunInfo, info_of
 from orchestrator.errors import Refused
+from orchestrator.spec.call import HELPERS
 from orchestrator.telemetry import STATUS
 
-_OURS = "TaskQueue STARTS_WITH 'orchestrator-' AND ExecutionStatus != 'ContinuedAsNew'"
+_OURS = (
+    "TaskQueue STARTS_WITH 'orchestrator-' AND ExecutionStatus != 'ContinuedAsNew' AND WorkflowType NOT IN "
+    f"({', '.join(repr(name) for name in HELPERS)})"
+)
 _SUM = 8
 """Bytes by which the address of a page that was damaged on its way is noticed."""
 QUERY_STATUSES = {

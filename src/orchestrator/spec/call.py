@@ -82,6 +82,9 @@ FLUSH = "flush-batch"
 DEBOUNCER = "orchestrator.debounce"
 """Workflow that keeps the last delivery of one trigger and key until no other comes; its id begins so too."""
 
+HELPERS = (PERMITS, COLLECTOR, DEBOUNCER)
+"""Workflow types of our own that are no runs of flows."""
+
 HOLD = "hold"
 """Signal to it: ``{"id", "wait", "max_wait", "start"}``."""
 

@@ -45,3 +45,16 @@ async def test_a_page_that_was_never_given_out_is_refused(
             await idle.client.runs_page(after=after)
         with pytest.raises(Refused, match="there is no run status 'done'"):
             await idle.client.runs_page(status="done")
+
+
+async def test_what_counts_permits_is_no_run(temporal: temporalio.client.Client, tmp_path: Path) -> None:
+    async with open_door(temporal, tmp_path) as door:
+        await door.publish(TURNS.replace("turns", "one-each") + "concurrency: {limit: 1}\n")
+        run = await door.client.start("one-each")
+        async with asyncio.timeout(SECONDS):
+            while "orchestrator.permits" not in {one.workflow_type async for one in temporal.list_workflows(None)}:
+                await asyncio.sleep(0.05)
+            while not await door.client.runs("one-each"):
+                await asyncio.sleep(0.05)
+        assert "orchestrator.permits" not in {info.flow for info in await door.client.runs(limit=100)}
+        await door.client.run(run.id).terminate()
