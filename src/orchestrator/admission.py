@@ -21,6 +21,7 @@ from orchestrator.settings import Settings
 from orchestrator.spec.definition import Definition, Envelope, Json
 from orchestrator.spec.events import OWN_SOURCE
 from orchestrator.spec.findings import Findings, suggestion
+from orchestrator.spec.hearing import event_remarks, heard_by
 from orchestrator.spec.inputs import check_inputs
 from orchestrator.spec.loading import LoadedFlow, load_flow, load_flow_file
 from orchestrator.spec.project import Project
@@ -86,11 +87,32 @@ async def publish_text(
     as_edit: bool = False,
     settings: Settings | None = None,
 ) -> tuple[PublishedVersion, tuple[Problem, ...]]:
-    """Publish a flow from its YAML; also answers the warnings, with ``settings`` those of ``missing_secrets`` too.
-    Raises what ``publish`` does."""
+    """Publish a flow from its YAML; also answers the warnings, with ``settings`` those of ``remarks`` too. Raises what
+    ``publish`` does."""
     loaded = load_flow(text, file, project)
-    missing = missing_secrets(loaded, settings) if settings is not None else ()
-    return await publish(store, project, loaded, as_edit=as_edit), (*loaded.warnings, *missing)
+    published = await publish(store, project, loaded, as_edit=as_edit)
+    told = await remarks(store, project, settings, [loaded]) if settings is not None else {}
+    return published, (*loaded.warnings, *told.get(loaded.definition.flow, ()))
+
+
+async def remarks(
+    store: Store, project: Project, settings: Settings, flows: Sequence[LoadedFlow]
+) -> dict[str, tuple[Problem, ...]]:
+    """By flow, what its file alone does not tell: webhooks whose secret is not set here, events that are sent and
+    nobody hears, types that the project's catalogue of events does not name. ``flows`` are published together."""
+    together = {loaded.definition.flow: loaded for loaded in flows}
+    heard: set[str] = set()
+    for loaded in flows:
+        heard |= heard_by(loaded.triggers, loaded.definition)
+    if any(node.type == "emit" for loaded in flows for node in loaded.definition.walk()):
+        for one in await store.flows.list():
+            if one.flow not in together and one.enabled:
+                found = await store.flows.current(one.flow)
+                heard |= heard_by(found.triggers, found.definition)
+    return {
+        name: (*missing_secrets(loaded, settings), *event_remarks(loaded, heard, project.events))
+        for name, loaded in together.items()
+    }
 
 
 def missing_secrets(loaded: LoadedFlow, settings: Settings) -> tuple[Problem, ...]:
@@ -112,7 +134,7 @@ async def publish_folder(
     store: Store, project: Project, folder: Path, *, as_edit: bool = False, settings: Settings | None = None
 ) -> list[FileResult]:
     """Publish every flow file under ``folder``; a file with problems does not stop the others, unless it holds a
-    sub-flow of theirs that is not published either. ``settings`` as in ``publish_text``."""
+    sub-flow of theirs that is not published either. With ``settings`` the problems hold those of ``remarks`` too."""
     results: dict[Path, FileResult] = {}
     readable: dict[Path, LoadedFlow] = {}
     owners: dict[str, Path] = {}
@@ -133,9 +155,13 @@ async def publish_folder(
     for file, loaded in readable.items():
         problems = refused.get(loaded.definition.flow)
         result = FileResult(file, None, problems) if problems else await _published(store, file, loaded, as_edit)
-        if settings is not None and result.published is not None:
-            result = replace(result, problems=(*result.problems, *missing_secrets(loaded, settings)))
         results[file] = result
+    if settings is not None:
+        told = await remarks(store, project, settings, list(readable.values()))
+        for file, loaded in readable.items():
+            if results[file].published is not None:
+                problems = (*results[file].problems, *told[loaded.definition.flow])
+                results[file] = replace(results[file], problems=problems)
     return [results[file] for file in files]
 
 

@@ -13,6 +13,7 @@ from orchestrator import admission
 from orchestrator.errors import Conflict, FlowInvalid, InputsInvalid, NotFound, Refused, SettingsInvalid
 from orchestrator.settings import Settings
 from orchestrator.spec.definition import envelope_from_json, envelope_to_json
+from orchestrator.spec.loading import load_flow
 from orchestrator.spec.project import Project
 from orchestrator.store.database import Store
 
@@ -227,3 +228,57 @@ async def test_an_endless_circle_is_found_through_flows_published_before(store: 
     await admission.publish_text(store, Project(), calling("c", "b"))
     with pytest.raises(FlowInvalid, match="a → c → b → a"):
         await admission.publish_text(store, Project(), calling("a", "c"))
+
+
+SENDER = "id: sender\nsteps:\n  - {id: tell, type: emit, config: {event: order.payed, data: 1}}\n"
+LISTENER = """
+id: listener
+triggers: [{type: event, event: order.paid}]
+steps: [{id: paid, type: wait-for-event, config: {event: [parcel.sent, 'stock.*'], timeout: 1h}}]
+"""
+
+
+async def remarks(store: Store, *texts: str, catalogue: Any = None) -> list[str]:
+    project = Project(events=catalogue or {})
+    flows = [load_flow(text, "flow.yaml", project) for text in texts]
+    told = await admission.remarks(store, project, Settings(), flows)
+    return [str(problem) for problems in told.values() for problem in problems]
+
+
+async def test_an_event_that_nobody_hears_is_told_when_its_flow_is_published(store: Store) -> None:
+    lonely = "flow.yaml:3:5: step `tell`: no flow subscribes to `order.payed` or waits for it"
+    assert await remarks(store, SENDER) == [f"{lonely} (it is kept for a week, and reaches nobody)"]
+    await admission.publish_text(store, Project(), LISTENER)
+    assert await remarks(store, SENDER) == [f"{lonely} (did you mean `order.paid`?)"]
+    for heard in ("order.paid", "parcel.sent", "stock.low"):
+        assert await remarks(store, SENDER.replace("order.payed", heard)) == []
+    assert await remarks(store, SENDER.replace("order.payed", '"{{ env.KIND }}"') + "env: {KIND: x}\n") == []
+
+
+async def test_who_listens_may_be_published_together_with_who_sends(store: Store) -> None:
+    assert await remarks(store, SENDER.replace("payed", "paid"), LISTENER) == []
+
+
+async def test_a_flow_that_is_off_hears_nothing(store: Store) -> None:
+    await admission.publish_text(store, Project(), LISTENER + "enabled: false\n")
+    assert len(await remarks(store, SENDER.replace("payed", "paid"))) == 1
+
+
+async def test_where_there_is_a_catalogue_of_events_it_names_every_type(store: Store) -> None:
+    catalogue = {"order.paid": {"type": "object"}, "stock.low": {"type": "object"}}
+    assert await remarks(store, LISTENER) == []
+    assert await remarks(store, LISTENER, catalogue=catalogue) == [
+        "flow.yaml:4:9: step `paid`: the catalogue of events has no `parcel.sent` "
+        "(describe it under `events` in orchestrator.yaml)"
+    ]
+    typo = LISTENER.replace("order.paid", "order.payd")
+    assert "flow.yaml:3:33: the catalogue of events has no `order.payd` (did you mean `order.paid`?)" in await remarks(
+        store, typo, catalogue=catalogue
+    )
+    own = "id: watch\ntriggers: [{type: event, event: run.failed}]\nsteps: [{type: wait, config: {duration: 1}}]\n"
+    assert await remarks(store, own, catalogue=catalogue) == []
+
+
+async def test_publishing_a_text_answers_its_remarks(store: Store) -> None:
+    _, warnings = await admission.publish_text(store, Project(), SENDER, settings=Settings())
+    assert [problem.severity for problem in warnings] == ["warning"]

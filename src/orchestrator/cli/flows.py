@@ -87,8 +87,8 @@ def publish(context: typer.Context, paths: Paths = None, as_json: AsJson = False
     settings: Settings = context.obj
     project = load_project(settings.project_dir)
     loaded = load_all(flow_files(settings, paths), project)
-    published = run(_publish(settings, project, loaded))
-    say_problems(problem for flow in loaded for problem in admission.missing_secrets(flow, settings))
+    published, remarks = run(_publish(settings, project, loaded))
+    say_problems(remarks)
     if as_json:
         show_json(published)
         return
@@ -111,10 +111,14 @@ def load_all(files: Iterable[Path], project: Project) -> list[LoadedFlow]:
     return loaded
 
 
-async def _publish(settings: Settings, project: Project, flows: list[LoadedFlow]) -> list[dict[str, Json]]:
+async def _publish(
+    settings: Settings, project: Project, flows: list[LoadedFlow]
+) -> tuple[list[dict[str, Json]], list[Problem]]:
     store = await Store.open(settings.store)
     try:
-        return [asdict(await admission.publish(store, project, flow, beside=flows)) for flow in flows]
+        published = [asdict(await admission.publish(store, project, flow, beside=flows)) for flow in flows]
+        told = await admission.remarks(store, project, settings, flows)
+        return published, [problem for problems in told.values() for problem in problems]
     finally:
         await store.aclose()
 
