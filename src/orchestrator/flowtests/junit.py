@@ -7,6 +7,8 @@ import xml.etree.ElementTree as Tree
 from orchestrator.flowtests.results import CaseResult, FileResult, Report
 from orchestrator.flowtests.telling import told
 
+_NO_TEXT = (0xFFFE, 0xFFFF)
+
 
 def junit(report: Report) -> str:
     """One suite for each file, one case for each case; a file that cannot be used is a suite with an error."""
