@@ -9,6 +9,8 @@ from typing import Any
 from orchestrator.client.triggers import Declared
 from orchestrator.dispatch.rules import Rules
 from orchestrator.errors import InputsInvalid, Refused
+from orchestrator.expressions import Names, compile_value
+from orchestrator.gateway.deliveries import is_text_only
 from orchestrator.spec.definition import Definition, Envelope
 from orchestrator.spec.flowtests.cases import FlowCase
 from orchestrator.spec.inputs import check_inputs
@@ -28,28 +30,26 @@ class Refusal:
 def envelope_of(case: FlowCase, flow: LoadedFlow, project: Project) -> Envelope | Refusal:
     """Everything the run is started with, or why its door would start none."""
     # How many runs may go on at once, and who is told of slow ones, says nothing about one run of its own.
-    alone: dict[str, Any] = {name: None for name in ("concurrency", "monitoring") if hasattr(flow.definition, name)}
-    definition: Definition = replace(flow.definition, **alone)
+    definition = replace(flow.definition, concurrency=None, monitoring=None)
     env = {name: project.env.get(name, default) for name, default in definition.env.items()} | case.env
     try:
-        trigger, given, convert = _start(case, flow)
+        trigger, given = _start(case, flow)
         if trigger is None:
             return Refusal("the trigger's `if` is false")
-        inputs = check_inputs(definition.flow, definition.inputs, given, convert_text=convert)
+        inputs = check_inputs(definition.flow, definition.inputs, given)
     except (InputsInvalid, Refused) as error:
         return Refusal(str(error))
     return Envelope(definition=definition, inputs=inputs, env=env, trigger=trigger, test=True)
 
 
-def _start(case: FlowCase, flow: LoadedFlow) -> tuple[dict[str, Json] | None, dict[str, Json], bool]:
-    """The trigger's scope (None where its ``if`` is false), the inputs it gives, whether they are text to be read as
-    what they are declared. Raises InputsInvalid, Refused."""
+def _start(case: FlowCase, flow: LoadedFlow) -> tuple[dict[str, Json] | None, dict[str, Json]]:
+    """The trigger's scope (None where its ``if`` is false) and the inputs it gives. Raises InputsInvalid, Refused."""
     start = case.trigger
     now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     if start is None or start.type == "api":
         inputs = case.inputs if start is None or not isinstance(start.body, dict) else case.inputs | start.body
         by = {"by": start.by} if start is not None and start.by else {}
-        return {"type": "api", "id": "api", "time": now, "body": inputs, **by}, inputs, False
+        return {"type": "api", "id": "api", "time": now, "body": inputs, **by}, inputs
     declared = next(one for one in flow.triggers if one["type"] == start.type and start.id in (None, str(one["id"])))
     scope = _scope(case, declared, now)
     rules = Rules(Declared(flow.definition.flow, flow.definition.version, str(declared["id"]), declared))
@@ -57,10 +57,19 @@ def _start(case: FlowCase, flow: LoadedFlow) -> tuple[dict[str, Json] | None, di
     if start.type == "event":
         seen["event"] = dict(scope["event"]) | {"data": scope["body"]}
     if not rules.applies(seen):
-        return None, {}, False
-    # Inputs of the case fill in what the trigger does not say.
-    given = case.inputs | rules.inputs(scope)
-    return scope, given, start.type == "webhook"
+        return None, {}
+    given = rules.inputs(scope)
+    return scope, _converted(given, declared, flow.definition) if start.type == "webhook" else given
+
+
+def _converted(given: dict[str, Json], declared: dict[str, Json], definition: Definition) -> dict[str, Json]:
+    """Inputs of a webhook that came as text, as what they are declared."""
+    known = definition.inputs.get("properties", {})
+    for name, template in (declared.get("inputs") or {}).items():
+        if name in known and is_text_only(compile_value(template, Names())):
+            schema = {"type": "object", "properties": {name: known[name]}}
+            given = given | check_inputs(definition.flow, schema, {name: given[name]}, convert_text=True)
+    return given
 
 
 def _scope(case: FlowCase, declared: dict[str, Json], now: str) -> dict[str, Json]:

@@ -110,7 +110,7 @@ class Delivery:
 
     async def _convert(self, store: Store, inputs: dict[str, Json]) -> None:
         """Beside a JSON body only what comes from the query, the path or a header is text to be converted."""
-        textual = [name for name, template in (self.hook.inputs or {}).items() if _is_text_only(template)]
+        textual = [name for name, template in (self.hook.inputs or {}).items() if is_text_only(template)]
         if not textual:
             return
         version = await store.flows.version(self.hook.flow, self.hook.version)
@@ -161,7 +161,8 @@ def _meter() -> Meter:
     return Meter(lambda: datetime.now(UTC), lambda: str(uuid.uuid4()))
 
 
-def _is_text_only(template: CompiledValue) -> bool:
+def is_text_only(template: CompiledValue) -> bool:
+    """Whether a trigger's template gives nothing but what came as text: from the query, the path or a header."""
     return bool(template.references) and all(
         named.root == "trigger" and named.path[:1] and named.path[0] in _TEXT_ROOTS for named in template.references
     )

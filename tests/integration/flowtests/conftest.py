@@ -13,7 +13,9 @@ import pytest_asyncio
 from orchestrator.flowtests.lane import Lane
 from orchestrator.flowtests.results import CaseResult
 from orchestrator.settings import Settings
+from orchestrator.spec.flowtests.cases import FlowCase
 from orchestrator.spec.flowtests.loading import load_test_file
+from orchestrator.spec.loading import LoadedFlow
 from orchestrator.spec.project import load_project
 
 FUNCTIONS = """
@@ -57,6 +59,10 @@ class Bench:
         """Run every case."""
         loaded = load_test_file(self.write(flow, tests, **beside), load_project(self.folder))
         return [await self._lane.run(case, loaded.flow) for case in loaded.cases]
+
+    async def run(self, case: FlowCase, flow: LoadedFlow) -> CaseResult:
+        """Run one loaded case."""
+        return await self._lane.run(case, flow)
 
     async def passes(self, flow: str, tests: str, **beside: str) -> list[CaseResult]:
         """Run every case; none may have a problem."""

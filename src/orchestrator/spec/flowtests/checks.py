@@ -129,6 +129,11 @@ def _check_trigger(case: FlowCase, flow: LoadedFlow, findings: Findings) -> None
     if start is None or start.type == "api":
         return
     path: Path = ("cases", case.index, "trigger")
+    if case.source.data["cases"][case.index].get("inputs"):
+        message = "a start through a trigger takes its inputs from the trigger"
+        findings.error(
+            ("cases", case.index, "inputs"), message, "write them into its `body`, or leave them out", key=True
+        )
     same = [trigger for trigger in flow.triggers if trigger["type"] == start.type]
     if not same:
         hint = suggestion("", {trigger["type"] for trigger in flow.triggers})
