@@ -216,10 +216,10 @@ def test_the_page_of_a_run_follows_it_without_scripts_until_its_end(visit: Open,
     until(lambda: "call" in (shown(served, run_id).get("state") or {}).get("steps", {}), "the step did not begin")
     page = visit(f"/runs/{run_id}")
     expect(page.locator('[id="step-call"] .chip')).to_have_text("running")
-    expect(page.locator("svg .is-running")).to_have_count(1)
+    expect(page.locator("svg:not(.narrow) .is-running")).to_have_count(1)
     Held.go.set()
     expect(page.locator('[id="step-call"] .chip')).to_have_text("completed")
-    expect(page.locator("svg .is-completed")).to_have_count(1)
+    expect(page.locator("svg:not(.narrow) .is-completed")).to_have_count(1)
     expect(page.locator(".head .chip")).to_have_text("completed")
     assert page.locator("meta[http-equiv]").count() == 0
 
@@ -246,7 +246,7 @@ def test_the_picture_is_no_detour_for_the_keyboard_and_can_be_scrolled_by_it(vis
     graph.focus()
     assert graph.evaluate("one => [one.scrollLeft, one.scrollWidth > one.clientWidth]") == [0, True]
     page.keyboard.press("ArrowRight")
-    page.wait_for_function("() => document.querySelector('.graph').scrollLeft > 0")
+    until(lambda: bool(graph.evaluate("one => one.scrollLeft > 0")), "the picture does not scroll")
     page.keyboard.press("Tab")
     assert page.evaluate("() => document.activeElement.closest('svg') === null")
 
@@ -258,6 +258,17 @@ def test_nothing_moves_sideways_on_a_phone(visit: Open, waiting: str, lang: str)
         for summary in page.locator("summary").all():
             summary.evaluate("one => { one.parentElement.open = true }")
         assert not page.evaluate(SIDEWAYS), path
+
+
+def test_a_phone_gets_a_picture_of_its_own(visit: Open, waiting: str) -> None:
+    widths = {}
+    for width in (390, 1280):
+        page = visit(f"/runs/{waiting}?refresh=off", viewport={"width": width, "height": 844})
+        expect(page.get_by_role("img", name="주문 처리")).to_have_count(1)
+        box = page.get_by_role("img", name="주문 처리").bounding_box()
+        assert box is not None
+        widths[width] = box["width"]
+    assert widths[390] < 600 < 800 < widths[1280]
 
 
 def test_the_pages_are_dark_for_those_who_want_it(visit: Open, waiting: str) -> None:

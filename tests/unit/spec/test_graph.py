@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tests.unit.spec.conftest import Load
 
 from orchestrator.spec.definition import Definition, Node
-from orchestrator.spec.graph.layout import Card, Drawing, Frame, drawing_of
+from orchestrator.spec.graph.layout import NARROW, WIDEST, Card, Drawing, Frame, drawing_of
 from orchestrator.spec.graph.look import FAMILIES, SIGNS, STATES, family_of, outline
 from orchestrator.spec.graph.mermaid import mermaid
 from orchestrator.spec.graph.model import Box, Graph, detail_of, graph_of, place_of, static_paths
@@ -209,10 +209,10 @@ def lists_of_nodes(draw: st.DrawFn, prefix: str = "s", depth: int = 2) -> tuple[
 
 
 @settings(max_examples=60, deadline=None)
-@given(lists_of_nodes(), st.booleans())
-def test_nothing_overlaps_and_what_waits_stands_below(nodes: tuple[Node, ...], states: bool) -> None:
+@given(lists_of_nodes(), st.booleans(), st.sampled_from([WIDEST, NARROW]))
+def test_nothing_overlaps_and_what_waits_stands_below(nodes: tuple[Node, ...], states: bool, widest: float) -> None:
     graph = graph_of(steps(*nodes, fallback=nodes[:0], **{"finally": (node("end"),)}))
-    check_drawing(graph, drawing_of(graph, states=states))
+    check_drawing(graph, drawing_of(graph, states=states, widest=widest))
 
 
 @pytest.mark.parametrize("file", EXAMPLES, ids=lambda file: file.stem)
@@ -236,6 +236,9 @@ def test_many_branches_stand_in_several_rows() -> None:
     drawing = drawing_of(graph)
     check_drawing(graph, drawing)
     assert drawing.width < 1_200
+    on_a_phone = drawing_of(graph, widest=NARROW)
+    check_drawing(graph, on_a_phone)
+    assert on_a_phone.width < 390
 
 
 def test_an_edge_does_not_run_through_the_steps_it_passes() -> None:

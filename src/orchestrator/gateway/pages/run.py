@@ -34,6 +34,8 @@ _LONGEST = 20_000
 _BUSY_SECONDS = 4
 _WAITING_SECONDS = 20
 """How long until the page of a run loads itself anew, while something happens and while it only waits."""
+_MOST_TWICE = 300
+"""Steps up to which a flow is drawn for a phone as well; the style sheet shows one of the two."""
 _STILL = "off"
 
 
@@ -163,8 +165,12 @@ class _View:
             counts[tally.status] = counts.get(tally.status, 0) + 1
         listed = ", ".join(f"{self._t(f'runs.status_{status}')} {count}" for status, count in counts.items())
         told = self._t("runs.graph_told", flow=definition.flow, count=total, listed=listed or "0")
+        graph = graph_of(definition)
+        drawn = svg(graph, told=told, marks=marks)
+        if total <= _MOST_TWICE:
+            drawn += svg(graph, told=told, marks=marks, narrow=True, key="narrow-graph")
         # Everything of the flow's in it is escaped there.
-        return Markup(svg(graph_of(definition), told=told, marks=marks))
+        return Markup(drawn)
 
     def _mark(self, tally: Tally) -> Mark:
         row = tally.rows[-1]

@@ -27,7 +27,9 @@ step's state, and that of a list's title; the room below the head of a step with
 _MARGIN = 16.0
 _GAP = 20.0
 _DROP = 34.0
-_WIDEST = 1_060.0
+WIDEST = 1_060.0
+NARROW = 300.0
+"""Pixels after which members side by side go on in another row: on a screen, on a phone."""
 _TEXT = 216.0
 """Most pixels a title's line takes before it is broken."""
 _LEAST = 148.0
@@ -90,9 +92,10 @@ class Drawing:
     cards: list[Card] = field(default_factory=list)
 
 
-def drawing_of(graph: Graph, *, states: bool = False) -> Drawing:
-    """The picture of a flow. ``states`` leaves room for a line about each step's state."""
-    measure = _Measure(states=states)
+def drawing_of(graph: Graph, *, states: bool = False, widest: float = WIDEST) -> Drawing:
+    """The picture of a flow. ``states`` leaves room for a line about each step's state; what stands side by side goes
+    on in another row after ``widest`` pixels."""
+    measure = _Measure(states=states, widest=widest)
     drawing = Drawing()
     steps = measure.box(graph.steps, framed=False)
     handlers = [measure.box(box, framed=True) for box in graph.handlers]
@@ -171,22 +174,23 @@ class _Step:
 class _Measure:
     """Works out how large everything is."""
 
-    def __init__(self, *, states: bool) -> None:
+    def __init__(self, *, states: bool, widest: float) -> None:
         self._states = states
+        self._widest = widest
 
     def box(self, box: Box, *, framed: bool, kind: str = "list") -> _List:
         parts = [self._step(vertex) for vertex in box.vertices]
-        laid = lay([part.size for part in parts], box.edges, gap=_GAP, drop=_DROP, widest=_WIDEST)
+        laid = lay([part.size for part in parts], box.edges, gap=_GAP, drop=_DROP, widest=self._widest)
         if not framed:
             return _List(box, parts, laid, framed, kind, Size(laid.width, laid.height, laid.port))
-        width = max(laid.width, min(bold(box.title, SMALL), 2 * _TEXT)) + 2 * PADDING
+        width = max(laid.width, min(bold(box.title, SMALL), 2 * _TEXT, self._widest)) + 2 * PADDING
         return _List(box, parts, laid, framed, kind, Size(width, laid.height + LABEL + 1.5 * PADDING, width / 2))
 
     def _step(self, vertex: Vertex) -> _Step:
         inner = vertex.inner
         single = len(inner) == 1 and inner[0].label in _SINGLE
         lists = [self.box(box, framed=not single) for box in inner]
-        rows = _in_rows(lists)
+        rows = _in_rows(lists, self._widest)
         within = max((_across(row) for row in rows), default=0.0)
         title, details, card = self._card(vertex, max(within, _TEXT))
         if rows:
@@ -218,10 +222,10 @@ class _Measure:
         return title, details, (widest + ICON_ROOM + 2 * (PADDING + inset), height - 6)
 
 
-def _in_rows(parts: Sequence[_List]) -> list[list[_List]]:
+def _in_rows(parts: Sequence[_List], widest: float) -> list[list[_List]]:
     rows: list[list[_List]] = []
     for part in parts:
-        if rows and _across(rows[-1]) + _GAP + part.size.width <= _WIDEST:
+        if rows and _across(rows[-1]) + _GAP + part.size.width <= widest:
             rows[-1].append(part)
         else:
             rows.append([part])

@@ -50,19 +50,22 @@ def svg(
     told: str,
     marks: Mapping[str, Mark] | None = None,
     styled: bool = False,
+    narrow: bool = False,
     key: str = "graph",
 ) -> str:
     """The flow as an ``<svg>`` element.
 
     ``told`` describes it in words. ``marks`` are what a run says of its steps, by id; a step without one has not begun.
-    ``styled`` puts the style sheet in; without it the page around has ``STYLE``. ``key`` begins the ids of its parts,
-    for pages with several.
+    ``styled`` puts the style sheet in; without it the page around has ``STYLE``. ``narrow`` draws it for a phone.
+    ``key`` begins the ids of its parts, for pages with several.
     """
-    drawing = drawing_of(graph, states=marks is not None)
+    widest = layout.NARROW if narrow else layout.WIDEST
+    drawing = drawing_of(graph, states=marks is not None, widest=widest)
     width, height = round(drawing.width), round(drawing.height)
+    shape = "flow-graph narrow" if narrow else "flow-graph"
     return "\n".join(
         [
-            f'<svg class="flow-graph" xmlns="http://www.w3.org/2000/svg" role="img" aria-labelledby="{key}-title '
+            f'<svg class="{shape}" xmlns="http://www.w3.org/2000/svg" role="img" aria-labelledby="{key}-title '
             f'{key}-told" width="{width}" height="{height}" viewBox="0 0 {width} {height}">',
             f'<title id="{key}-title">{_safe(graph.title)}</title><desc id="{key}-told">{_safe(told)}</desc>',
             f"<style>{STYLE}</style>" if styled else "",

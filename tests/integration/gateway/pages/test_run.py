@@ -224,7 +224,9 @@ async def test_a_failed_run_says_why_and_what_was_undone_and_links_its_chain(doo
     assert "Not reached: never" in page
     assert "is-compensated" in graph(page) and "is-failed" in graph(page)
     assert f'<a href="/runs/{again.id}">{again.id}</a>' in page
+    assert "orchestrator runs retry" not in page, "it goes on already"
     following = await page_of(door, again.id)
+    assert f"<code>orchestrator runs retry {again.id}</code>" in following
     assert f'<a href="/runs/{run.id}">{run.id}</a>' in following and "attempt 2" in following and "kim" in following
 
 
