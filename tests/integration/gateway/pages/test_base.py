@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
-from tests.integration.gateway.conftest import Door
+import temporalio.client
+from tests.integration.gateway.conftest import Door, open_door
 from tests.integration.gateway.pages.conftest import token_in
 
 
@@ -119,3 +121,18 @@ async def test_what_is_no_form_is_refused_with_a_page(idle: Door) -> None:
         answer = await idle.http.post("/inbox/name", content=body, headers={"content-type": kind})
         assert answer.status_code == status, answer.text
         assert answer.headers["content-type"].startswith("text/html") and "<h1>" in answer.text
+
+
+async def test_behind_a_proxy_with_tls_cookies_are_kept_to_it_and_its_forms_are_taken(
+    temporal: temporalio.client.Client, tmp_path: Path
+) -> None:
+    async with open_door(temporal, tmp_path, working=False, public_url="https://flows.example.com") as door:
+        through = {"host": "flows.example.com"}
+        page = await door.http.get("/inbox/name", headers=through)
+        assert re.search(r"orchestrator_form=\S+; HttpOnly; Path=/; SameSite=lax; Secure", page.headers["set-cookie"])
+        direct = await door.http.get("/inbox/name")
+        assert "Secure" not in direct.headers["set-cookie"]
+        form = {"form_token": token_in(direct), "name": "kim"}
+        for origin, status in (("https://flows.example.com", 303), ("https://flows.example.com.evil.example", 403)):
+            answer = await door.http.post("/inbox/name", data=form, headers={"origin": origin})
+            assert answer.status_code == status, origin
