@@ -8,12 +8,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import delete, or_, select
-from sqlalchemy.dialects.postgresql import insert as postgresql_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
 from orchestrator.spec.definition import Json
 from orchestrator.store import tables
-from orchestrator.store.connection import Database
+from orchestrator.store.connection import Database, insert_into
 
 _LONGEST = 100 * 365 * 86400.0
 """Seconds; beyond it the calendar of Python and the databases ends."""
@@ -53,9 +51,8 @@ class Cache:
             "expires_at": None if ttl is None else now + timedelta(seconds=min(ttl, _LONGEST)),
         }
         async with self._database.writing() as connection:
-            insert = postgresql_insert if connection.dialect.name == "postgresql" else sqlite_insert
             await connection.execute(
-                insert(table)
+                insert_into(connection, table)
                 .values(id=id, flow=flow, step=step, **members)
                 .on_conflict_do_update(index_elements=["id"], set_=members)
             )

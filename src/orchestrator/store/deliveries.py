@@ -7,13 +7,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import delete, select, update
-from sqlalchemy.dialects.postgresql import insert as postgresql_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
 from orchestrator.errors import IdempotencyMismatch
 from orchestrator.spec.definition import Json
 from orchestrator.store import tables
-from orchestrator.store.connection import Database
+from orchestrator.store.connection import Database, insert_into
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +43,11 @@ class Deliveries:
         identity = delivery_id(key, flow)
         now = datetime.now(UTC)
         async with self._database.writing() as connection:
-            insert = postgresql_insert if connection.dialect.name == "postgresql" else sqlite_insert
             await connection.execute(
                 delete(table).where(table.c.id == identity, table.c.claimed_at < now - timedelta(seconds=window))
             )
             inserted = await connection.execute(
-                insert(table)
+                insert_into(connection, table)
                 .values(id=identity, flow=flow, body_hash=body_hash, workflow_id=workflow_id, claimed_at=now)
                 .on_conflict_do_nothing()
             )

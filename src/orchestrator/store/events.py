@@ -10,13 +10,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import RowMapping, delete, func, or_, select, update
-from sqlalchemy.dialects.postgresql import insert as postgresql_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
 from orchestrator.errors import NotFound
 from orchestrator.spec.definition import Json
 from orchestrator.store import tables
-from orchestrator.store.connection import Database
+from orchestrator.store.connection import Database, insert_into
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,10 +73,9 @@ class Events:
         new: list[bool] = []
         now = datetime.now(UTC)
         async with self._database.writing() as connection:
-            insert = postgresql_insert if connection.dialect.name == "postgresql" else sqlite_insert
             for event in events:
                 inserted = await connection.execute(
-                    insert(table)
+                    insert_into(connection, table)
                     .values(
                         id=event.key,
                         event_id=event.id,

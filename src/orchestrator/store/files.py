@@ -8,11 +8,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import RowMapping, delete, select, update
-from sqlalchemy.dialects.postgresql import insert as postgresql_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
 from orchestrator.store import tables
-from orchestrator.store.connection import Database
+from orchestrator.store.connection import Database, insert_into
 
 KEPT = 400 * 86400.0
 """Seconds for which a file is known after it was seen last."""
@@ -48,9 +46,8 @@ class Files:
         identity = hashlib.sha256(json.dumps([flow, trigger, key]).encode()).hexdigest()
         now = datetime.now(UTC)
         async with self._database.writing() as connection:
-            insert = postgresql_insert if connection.dialect.name == "postgresql" else sqlite_insert
             await connection.execute(
-                insert(table)
+                insert_into(connection, table)
                 .values(id=identity, flow=flow, trigger=trigger, path=path, size=size, sha256=sha256, seen_at=now)
                 .on_conflict_do_update(index_elements=["id"], set_={"seen_at": now})
             )

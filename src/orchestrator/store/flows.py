@@ -14,8 +14,6 @@ from typing import Any, Protocol
 
 from pydantic import BaseModel
 from sqlalchemy import ColumnElement, Row, func, select, update
-from sqlalchemy.dialects.postgresql import insert as postgresql_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from orchestrator.errors import Conflict, NotFound
@@ -23,7 +21,7 @@ from orchestrator.spec.definition import Definition, Json, definition_from_json,
 from orchestrator.spec.events import OWN
 from orchestrator.spec.schedules import named_triggers
 from orchestrator.store import tables
-from orchestrator.store.connection import Database
+from orchestrator.store.connection import Database, insert_into
 
 FRESH = 0.2
 """Seconds for which the current version of a flow is taken to be what it was: a burst of starts asks once."""
@@ -388,9 +386,8 @@ def _quoted(names: Sequence[str]) -> str:
 
 async def _locked(connection: AsyncConnection, flow_id: str) -> Row[Any]:
     """The flow's row, made if it is new, locked against every other publication of this flow."""
-    insert = postgresql_insert if connection.dialect.name == "postgresql" else sqlite_insert
     await connection.execute(
-        insert(tables.flows)
+        insert_into(connection, tables.flows)
         .values(id=flow_id, enabled=True, deleted=False, updated_at=datetime.now(UTC))
         .on_conflict_do_nothing()
     )

@@ -6,11 +6,9 @@ import secrets
 from datetime import UTC, datetime
 
 from sqlalchemy import select
-from sqlalchemy.dialects.postgresql import insert as postgresql_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
 from orchestrator.store import tables
-from orchestrator.store.connection import Database
+from orchestrator.store.connection import Database, insert_into
 
 _BYTES = 32
 """As long as what HMAC-SHA-256 gives (RFC 2104 §3)."""
@@ -32,9 +30,8 @@ class SigningKeys:
     async def _stored(self, purpose: str) -> bytes:
         table = tables.signing_keys
         async with self._database.writing() as connection:
-            insert = postgresql_insert if connection.dialect.name == "postgresql" else sqlite_insert
             await connection.execute(
-                insert(table)
+                insert_into(connection, table)
                 .values(name=purpose, value=secrets.token_hex(_BYTES), created_at=datetime.now(UTC))
                 .on_conflict_do_nothing()
             )

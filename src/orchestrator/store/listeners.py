@@ -9,13 +9,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from sqlalchemy import delete, or_, select
-from sqlalchemy.dialects.postgresql import insert as postgresql_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
 from orchestrator.spec.definition import Json
 from orchestrator.spec.patterns import matches_type, member
 from orchestrator.store import tables
-from orchestrator.store.connection import Database
+from orchestrator.store.connection import Database, insert_into
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +43,6 @@ class Listeners:
         table = tables.listeners
         now = datetime.now(UTC)
         async with self._database.writing() as connection:
-            insert = postgresql_insert if connection.dialect.name == "postgresql" else sqlite_insert
             for one in listeners:
                 members = sorted(one.correlate)
                 told = {
@@ -53,7 +50,7 @@ class Listeners:
                     "digest": _correlation(one.type, [one.correlate[name] for name in members]),
                 }
                 await connection.execute(
-                    insert(table)
+                    insert_into(connection, table)
                     .values(
                         id=one.id,
                         run_id=one.run_id,

@@ -11,14 +11,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 from sqlalchemy import ColumnElement, RowMapping, and_, delete, exists, func, or_, select, update
-from sqlalchemy.dialects.postgresql import insert as postgresql_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from orchestrator.errors import NotFound
 from orchestrator.spec.definition import Json
 from orchestrator.store import tables
-from orchestrator.store.connection import Database
+from orchestrator.store.connection import Database, insert_into
 
 Status = Literal["waiting", "done", "dead"]
 LARGEST_MESSAGE = 1_000_000
@@ -86,14 +84,13 @@ class Queues:
         now = datetime.now(UTC)
         sent = Sent(message_id(queue, once), new=True)
         async with self._database.writing() as connection:
-            insert = postgresql_insert if connection.dialect.name == "postgresql" else sqlite_insert
             digest = None if key is None else _digest([queue, key])
             if digest is not None:
                 same = await self._same(connection, sent.id, digest, text)
                 if same is not None:
                     return Sent(same, new=False)
             inserted = await connection.execute(
-                insert(table)
+                insert_into(connection, table)
                 .values(
                     id=sent.id,
                     queue=queue,

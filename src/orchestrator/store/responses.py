@@ -8,12 +8,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import delete, select
-from sqlalchemy.dialects.postgresql import insert as postgresql_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
 from orchestrator.spec.definition import Json
 from orchestrator.store import tables
-from orchestrator.store.connection import Database
+from orchestrator.store.connection import Database, insert_into
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +42,7 @@ class Responses:
             "created_at": datetime.now(UTC),
         }
         async with self._database.writing() as connection:
-            insert = postgresql_insert if connection.dialect.name == "postgresql" else sqlite_insert
-            await connection.execute(insert(table).values(**members).on_conflict_do_nothing())
+            await connection.execute(insert_into(connection, table).values(**members).on_conflict_do_nothing())
             found = await connection.execute(select(table).where(table.c.run_id == run_id))
             row = found.one()
         return Response(row.run_id, row.path, None if row.answer is None else json.loads(row.answer))

@@ -11,13 +11,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import ColumnElement, and_, delete, or_, select, update
-from sqlalchemy.dialects.postgresql import insert as postgresql_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
 from orchestrator.errors import OrchestratorError
 from orchestrator.spec.definition import Json
 from orchestrator.store import tables
-from orchestrator.store.connection import Database
+from orchestrator.store.connection import Database, insert_into
 
 PROJECT = ""
 """The scope of what all flows share."""
@@ -91,16 +89,15 @@ class State:
         change_id, value_id = _digest([once]), _id(scope, key)
         now = datetime.now(UTC)
         async with self._database.writing() as connection:
-            insert = postgresql_insert if connection.dialect.name == "postgresql" else sqlite_insert
             made = await connection.execute(
-                insert(changes).values(id=change_id, answer=None, made_at=now).on_conflict_do_nothing()
+                insert_into(connection, changes).values(id=change_id, answer=None, made_at=now).on_conflict_do_nothing()
             )
             if made.rowcount != 1:
                 answer = await connection.execute(select(changes.c.answer).where(changes.c.id == change_id))
                 return _read(answer.scalar_one())
             # An upsert that changes nothing: whoever else wants this key waits until we are done.
             locked = await connection.execute(
-                insert(values)
+                insert_into(connection, values)
                 .values(id=value_id, scope=scope, key=key, value=None, changed_at=now, expires_at=None)
                 .on_conflict_do_update(index_elements=["id"], set_={"changed_at": now})
                 .returning(values.c.value, values.c.expires_at)

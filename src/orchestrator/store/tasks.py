@@ -9,13 +9,11 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from sqlalchemy import Column, ColumnElement, RowMapping, Text, and_, cast, func, not_, or_, select, update
-from sqlalchemy.dialects.postgresql import insert as postgresql_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
 from orchestrator.errors import NotFound
 from orchestrator.spec.definition import Json
 from orchestrator.store import tables
-from orchestrator.store.connection import Database
+from orchestrator.store.connection import Database, insert_into
 
 Status = Literal["open", "decided", "expired", "cancelled"]
 Order = Literal["newest", "oldest", "deadline", "closed"]
@@ -113,9 +111,8 @@ class Tasks:
         """Record an open task. Idempotent by id: a task that exists, open or closed, is returned as it is."""
         table = tables.tasks
         async with self._database.writing() as connection:
-            insert = postgresql_insert if connection.dialect.name == "postgresql" else sqlite_insert
             await connection.execute(
-                insert(table)
+                insert_into(connection, table)
                 .values(
                     id=task.id,
                     run_id=task.run_id,

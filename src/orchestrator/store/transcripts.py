@@ -15,13 +15,11 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from sqlalchemy import ColumnElement, RowMapping, delete, func, select
-from sqlalchemy.dialects.postgresql import insert as postgresql_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from orchestrator.spec.definition import Json
 from orchestrator.store import tables
-from orchestrator.store.connection import Database
+from orchestrator.store.connection import Database, insert_into
 
 Role = Literal["opening", "user", "assistant", "lost"]
 OPENING = 0
@@ -180,7 +178,6 @@ def _select(key: TranscriptKey) -> Any:
 async def _insert(connection: AsyncConnection, key: TranscriptKey, entry: Entry, *, replace: bool) -> bool:
     """Whether it was written."""
     table = tables.transcripts
-    insert = postgresql_insert if connection.dialect.name == "postgresql" else sqlite_insert
     members = {
         "role": entry.role,
         # As ASCII: neither database can hold every character of JSON bare.
@@ -189,7 +186,7 @@ async def _insert(connection: AsyncConnection, key: TranscriptKey, entry: Entry,
         "created_at": datetime.now(UTC),
     }
     where = {"root": key.root, "path": key.path, "generation": key.generation}
-    statement = insert(table).values(id=key.id, position=entry.position, **where, **members)
+    statement = insert_into(connection, table).values(id=key.id, position=entry.position, **where, **members)
     index = ["id", "position"]
     if replace:
         done = await connection.execute(statement.on_conflict_do_update(index_elements=index, set_=members))

@@ -7,12 +7,10 @@ import re
 from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import delete, select
-from sqlalchemy.dialects.postgresql import insert as postgresql_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
 from orchestrator.errors import NotFound
 from orchestrator.store import tables
-from orchestrator.store.connection import Database
+from orchestrator.store.connection import Database, insert_into
 
 SCHEME = "upload:"
 """What a reference begins with: ``upload:<sha-256>/<file name>``."""
@@ -35,9 +33,8 @@ class Uploads:
         digest = hashlib.sha256(content).hexdigest()
         now = datetime.now(UTC)
         async with self._database.writing() as connection:
-            insert = postgresql_insert if connection.dialect.name == "postgresql" else sqlite_insert
             await connection.execute(
-                insert(table)
+                insert_into(connection, table)
                 .values(id=digest, size=len(content), used_at=now, content=content)
                 .on_conflict_do_update(index_elements=["id"], set_={"used_at": now})
             )
