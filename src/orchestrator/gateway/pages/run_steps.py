@@ -50,10 +50,7 @@ class Row:
     started: datetime | None
     finished: datetime | None
     wait: Mapping[str, Json] | None = None
-    config: str = ""
-    output: Value | None = None
     error: Record | None = None
-    error_data: Value | None = None
     run: str | None = None
     """The run it started."""
     trying: Attempt | None = None
@@ -80,6 +77,28 @@ class Row:
     def source(self) -> str:
         """Where in the YAML it stands: ``file:line:column``."""
         return str((self.error or {}).get("source") or (self.node.source if self.node else ""))
+
+    @property
+    def config(self) -> str:
+        """Its config as YAML, as its author wrote it. Made when it is looked at, as the values below: a run can have
+        many more rows than a page shows."""
+        return written(self.node)
+
+    @property
+    def output(self) -> Value | None:
+        """What it gave."""
+        if "output_bytes" in self.record:
+            return Value("", size=int(self.record["output_bytes"]))
+        if "output" not in self.record or self.status == "skipped":
+            return None
+        return value_of(self.record["output"])
+
+    @property
+    def error_data(self) -> Value | None:
+        """What its error holds besides its sentence."""
+        error = self.error or {}
+        more = {key: error[key] for key in ("status", "data", "cause", "errors") if error.get(key) is not None}
+        return value_of(more) if more else None
 
     @property
     def usage(self) -> dict[str, Json]:
@@ -140,10 +159,7 @@ class Run:
             started=moment_of(record.get("started_at")),
             finished=moment_of(record.get("finished_at")),
             wait=wait,
-            config=written(node),
-            output=_output(record),
             error=error if isinstance(error, dict) else None,
-            error_data=_error_data(error) if isinstance(error, dict) else None,
             run=self._started(path, record),
             trying=self.attempts.get(path) if record.get("status") == "running" else None,
         )
@@ -227,20 +243,6 @@ def written(node: Node | None) -> str:
 class _Plain(yaml.SafeDumper):
     def ignore_aliases(self, data: Json) -> bool:
         return True
-
-
-def _output(record: Record) -> Value | None:
-    if "output_bytes" in record:
-        return Value("", size=int(record["output_bytes"]))
-    if "output" not in record or record.get("status") == "skipped":
-        return None
-    return value_of(record["output"])
-
-
-def _error_data(error: Record) -> Value | None:
-    """What an error holds besides its sentence."""
-    more = {key: error[key] for key in ("status", "data", "cause", "errors") if error.get(key) is not None}
-    return value_of(more) if more else None
 
 
 def _in_tree(records: Mapping[str, Record]) -> Iterator[tuple[str, int, str]]:
