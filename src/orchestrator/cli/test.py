@@ -126,7 +126,8 @@ def _sum_up(report: Report) -> None:
     passed = len(report.cases) - failed
     parts = [f"{passed} passed"] + ([f"{failed} failed"] if failed else [])
     if report.unreadable:
-        parts.append(f"{len(report.unreadable)} files cannot be used")
+        count = len(report.unreadable)
+        parts.append(f"{count} file{'s' * (count > 1)} cannot be used")
     show(f"{', '.join(parts)} in {report.took:.1f}s")
 
 

@@ -30,7 +30,7 @@ def coverage_of(definition: Definition, cases: Sequence[CaseResult]) -> Coverage
             if taken:
                 found.branches_taken += 1
             elif node.id in reached:
-                found.unreached.append(Unreached(f"`{node.id}`: {name} is never taken", node.source))
+                found.unreached.append(Unreached(f"`{node.id}`: no test takes {name}", node.source))
     return found
 
 
@@ -41,11 +41,15 @@ def _branches(node: Node, ran: Iterable[Ran], reached: set[str]) -> Iterator[tup
     taken |= {label for label, children in node.lists.items() if any(child.id in reached for child in children)}
     if node.type == "condition":
         yield "`then`", "then" in taken
-        yield ("`else`", "else" in taken) if "else" in node.lists else ("a false condition", "none" in taken)
+        yield ("`else`", "else" in taken) if "else" in node.lists else ("the way past `then`", "none" in taken)
     elif node.type == "switch":
         for number in range(len(node.config.get("cases", ()))):
             yield f"case {number}", f"case[{number}]" in taken
-        yield ("`default`", "default" in taken) if "default" in node.lists else ("no case", "none" in taken)
+        yield (
+            ("`default`", "default" in taken)
+            if "default" in node.lists
+            else ("the way past its cases", "none" in taken)
+        )
     for label, children in node.lists.items():
         if label in _HANDLERS or label.startswith("catch["):
             yield _HANDLERS.get(label, f"`{label}`"), any(child.id in reached for child in children)

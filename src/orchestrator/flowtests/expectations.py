@@ -192,9 +192,8 @@ class _Looks:
         if isinstance(wanted, Between):
             low, high = wanted.at_least, wanted.at_most
             if (low is not None and got < low - 1e-9) or (high is not None and got > high + 1e-9):
-                bounds = " and ".join(
-                    [f"at least {low:g}"] * (low is not None) + [f"at most {high:g}"] * (high is not None)
-                )
+                named = (("at least", low), ("at most", high))
+                bounds = " and ".join(f"{words} {bound:g}" for words, bound in named if bound is not None)
                 self._say(f"the run cost {got:g}; expected: {bounds}", ("cost",))
         elif abs(got - float(wanted)) > 1e-9:
             self._say(f"the run cost {got:g}; expected: {wanted:g}", ("cost",))

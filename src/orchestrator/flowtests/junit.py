@@ -45,7 +45,7 @@ def _suite(file: FileResult) -> Tree.Element:
 
 
 def _case(case: CaseResult) -> Tree.Element:
-    element = Tree.Element("testcase", name=case.name, classname=case.flow, file=case.file, line=str(case.line))
+    element = Tree.Element("testcase", name=_clean(case.name), classname=case.flow, file=case.file, line=str(case.line))
     element.set("time", f"{case.took:.3f}")
     if not case.passed:
         failure = Tree.SubElement(element, "failure", message=_clean(str(case.problems[0])))
