@@ -439,7 +439,7 @@ async def test_the_openapi_document_is_complete(idle: Door) -> None:
         "startRun", "listRuns", "getRun", "getStep", "cancelRun", "terminateRun", "pauseRun", "resumeRun", "signalRun",
         "deliverEvent", "retryRun", "rerunRun", "restartRun", "listTasks", "getTask", "decideTask",
         "commentTask", "delegateTask", "getTaskHistory", "makeTaskLinks",
-        "listTranscripts", "getTranscript", "answerCallback", "sendEvents", "listEvents", "listFlows", "getFlow", "publishFlow", "health", "ready",
+        "listTranscripts", "getTranscript", "answerCallback", "sendEvents", "listEvents", "listFlows", "getFlow", "publishFlow", "getFlowMetrics", "health", "ready",
         "listWebhooks", "listSamples", "listFiles", "uploadFile", "listQueues", "listMessages", "sendMessage",
         "redriveMessages", "listSchedules", "getSchedule", "pauseSchedule", "resumeSchedule", "triggerSchedule",
         "backfillSchedule",
