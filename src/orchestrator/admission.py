@@ -24,6 +24,7 @@ from orchestrator.spec.findings import Findings, suggestion
 from orchestrator.spec.hearing import event_remarks, heard_by
 from orchestrator.spec.inputs import check_inputs
 from orchestrator.spec.loading import LoadedFlow, load_flow, load_flow_file
+from orchestrator.spec.moment import moment_text
 from orchestrator.spec.project import Project
 from orchestrator.spec.source import read_source
 from orchestrator.spec.subflows import SubflowCall, cycles, problem_at, subflow_calls
@@ -305,7 +306,7 @@ def _api_trigger(body: Json, by: str | None) -> dict[str, Json]:
 
 def now_text() -> str:
     """This moment as the format writes instants."""
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return moment_text(datetime.now(UTC))
 
 
 def _environment(definition: Definition, project: Project, settings: Settings) -> dict[str, Json]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
+from orchestrator.admission import now_text
 from orchestrator.errors import EventInvalid, FieldProblem
 from orchestrator.spec.definition import Json
 from orchestrator.spec.events import data_problems
@@ -71,7 +72,7 @@ def _read(members: Mapping[str, Json], project: Project) -> tuple[Event | None, 
         id=str(members.get("id") or uuid.uuid4().hex),
         type=kind,
         source=str(members.get("source") or DEFAULT_SOURCE),
-        time=str(time or _now()),
+        time=str(time or now_text()),
         data=data,
         subject=members.get("subject"),
     )
@@ -89,7 +90,3 @@ def _is_instant(value: Json) -> bool:
         return datetime.fromisoformat(value).tzinfo is not None
     except ValueError:
         return False
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

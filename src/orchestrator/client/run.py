@@ -19,6 +19,7 @@ from temporalio.client import WorkflowFailureError, WorkflowHandle, WorkflowQuer
 from temporalio.exceptions import ApplicationError, CancelledError, TerminatedError
 from temporalio.service import RPCError, RPCStatusCode
 
+from orchestrator.admission import now_text
 from orchestrator.client.connection import temporal_errors
 from orchestrator.client.transcript import Transcript, TranscriptSummary, transcript_of, transcripts_of
 from orchestrator.errors import Conflict, NotFound, OrchestratorError, Refused, TooLarge, Unavailable
@@ -277,7 +278,7 @@ class Run:
         unknown = [name for name in event if name not in EVENT_MEMBERS]
         if unknown:
             raise Refused(f"an event has {', '.join(EVENT_MEMBERS)}, and no {', '.join(unknown)}")
-        now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        now = now_text()
         whole = {"id": uuid.uuid4().hex, "time": now, "data": None} | {
             name: value for name, value in event.items() if value is not None
         }

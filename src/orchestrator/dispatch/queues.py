@@ -14,6 +14,7 @@ from orchestrator.dispatch.loops import side_by_side, until
 from orchestrator.dispatch.rules import Rules
 from orchestrator.errors import NotFound, OrchestratorError, Unavailable
 from orchestrator.spec.definition import Json
+from orchestrator.spec.moment import moment_text
 from orchestrator.spec.queues import QueueEntry
 from orchestrator.store.brokers import Broker
 from orchestrator.store.queues import Message
@@ -160,7 +161,7 @@ def _trigger(message: Message, declared: Declared) -> dict[str, Json]:
     return {
         "type": "queue",
         "id": declared.id,
-        "time": message.sent_at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "time": moment_text(message.sent_at),
         "body": message.body,
         "queue": message.queue,
         "message_id": message.id,

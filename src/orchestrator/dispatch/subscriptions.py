@@ -10,6 +10,7 @@ from orchestrator.client.triggers import Declared, Triggers
 from orchestrator.dispatch.rules import Rules
 from orchestrator.spec.definition import Json
 from orchestrator.spec.events import OWN_SOURCE
+from orchestrator.spec.moment import moment_text
 from orchestrator.spec.patterns import matches_type
 from orchestrator.store.database import Store
 from orchestrator.store.events import KeptEvent
@@ -45,7 +46,7 @@ class Subscription(Rules):
         return {
             "type": "event",
             "id": self.declared.id,
-            "time": kept.accepted_at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "time": moment_text(kept.accepted_at),
             "body": data,
             "event": told | {"depth": kept.event.depth},
         }

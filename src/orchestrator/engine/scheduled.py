@@ -7,6 +7,7 @@ from temporalio.common import SearchAttributeKey
 
 from orchestrator.spec.call import HEADER
 from orchestrator.spec.definition import Definition, Json
+from orchestrator.spec.moment import moment_text
 
 _BY = SearchAttributeKey.for_keyword("TemporalScheduledById")
 _AT = SearchAttributeKey.for_datetime("TemporalScheduledStartTime")
@@ -19,7 +20,7 @@ def scheduled() -> dict[str, Json] | None:
     if schedule is None:
         return None
     moment = info.typed_search_attributes.get(_AT) or info.start_time
-    return {"schedule": schedule, "time": moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")}
+    return {"schedule": schedule, "time": moment_text(moment)}
 
 
 def note_version(definition: Definition) -> None:

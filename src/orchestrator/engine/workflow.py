@@ -42,6 +42,7 @@ from orchestrator.spec.definition import (
     envelope_from_json,
     envelope_to_json,
 )
+from orchestrator.spec.moment import moment_text
 
 RESERVED = "orchestrator."
 """What our own signals begin with: ids of steps have no dots."""
@@ -429,7 +430,7 @@ def _scope(envelope: Envelope, root: str) -> dict[str, Json]:
             "id": info.workflow_id,
             "flow": envelope.definition.flow,
             "version": envelope.definition.version,
-            "started_at": info.start_time.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "started_at": moment_text(info.start_time),
             "attempt": envelope.attempt,
             "retry_of": envelope.retry_of,
             "parent": envelope.parent,

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Any
 
 from temporalio import activity
 
+from orchestrator.admission import now_text
 from orchestrator.errors import StepError, Unavailable
 from orchestrator.spec.call import ANNOUNCE
 from orchestrator.spec.events import OWN_SOURCE
@@ -30,7 +30,7 @@ async def announce(kind: str, data: dict[str, Json], depth: int) -> None:
         id=f"{context.run_id}/{context.path}",
         type=kind,
         source=OWN_SOURCE,
-        time=datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        time=now_text(),
         data=data,
         subject=context.flow,
         depth=depth,

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Any
 
+from orchestrator.admission import now_text
 from orchestrator.errors import StepError, TerminalError, Unavailable
 from orchestrator.spec.acts.emit import EmitConfig
 from orchestrator.spec.events import data_problems
@@ -42,7 +42,7 @@ async def run(config: EmitConfig, context: StepContext, depth: int = 1) -> Json:
         id=config.id or context.idempotency_key,
         type=config.event,
         source=config.source or context.flow,
-        time=datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        time=now_text(),
         data=config.data,
         subject=config.subject,
         depth=depth,

@@ -18,6 +18,7 @@ from pathlib import Path
 from orchestrator.errors import NotFound, StepError, TerminalError, Unavailable
 from orchestrator.settings import Settings
 from orchestrator.spec.acts.file import BASE64, FileConfig
+from orchestrator.spec.moment import moment_text
 from orchestrator.steps.context import STORE, Json, StepContext, current_step
 from orchestrator.store.database import Store
 from orchestrator.store.uploads import SCHEME
@@ -283,7 +284,7 @@ def _stat(config: FileConfig, roots: _Roots, real: Path, _attempt: int) -> Json:
 
 
 def _instant(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return moment_text(datetime.fromtimestamp(seconds, UTC))
 
 
 _OPERATIONS: dict[str, _Operation] = {
