@@ -299,6 +299,37 @@ id: signal-timed-out
 steps:
   - {id: bell, type: wait-for-event, config: {signal: ring, timeout: 500ms, on_timeout: continue}}
 """),
+    "monitored": Kept("""
+id: monitored
+monitoring:
+  metrics: [execution_time]
+  alerts:
+    - {condition: execution_time > 300ms, channel: nobody}
+    - {condition: attempts >= 2 and success_rate > 1%, channel: nobody}
+    - {condition: execution_time > 1h, channel: nobody}
+steps:
+  - {id: hard, type: function, retry: {initial_interval: 10ms}, config: {handler: fail_times, params: {times: 1}}}
+  - {id: w, type: wait, config: {duration: 1s}}
+"""),
+    "monitored-continued": Kept(
+        """
+id: monitored-continued
+monitoring: {alerts: [{condition: execution_time > 300ms, channel: nobody}, {condition: attempts >= 1, channel: nobody}]}
+steps:
+  - {id: a, type: function, config: {handler: echo, args: [one]}}
+  - {id: w, type: wait, config: {duration: 1s}}
+  - {id: b, type: function, config: {handler: echo, args: [two]}}
+""",
+        envelope={"continue_after": 1},
+    ),
+    "schedule-skipped": Kept(
+        """
+id: schedule-skipped
+triggers: [{type: schedule, id: nightly, cron: "0 3 * * *", if: "trigger.scheduled_time < '2000'"}]
+steps: [{id: a, type: function, config: {handler: echo, args: [one]}}]
+""",
+        scheduled=True,
+    ),
     "race-any": Kept("""
 id: race-any
 steps:
