@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -44,22 +44,24 @@ def test(
 ) -> None:
     """Run the tests of flows: nothing is sent anywhere, and waits cost no time."""
     settings: Settings = context.obj
+    others: dict[str, object] = {"-k": match, "-j": lanes, "--junit": junit, "--coverage": coverage}
     if record is not None:
+        _refuse("--record", others | {"PATH": paths, "--mutate": mutate, "--json": as_json})
         from orchestrator.cli.recording import record_run
 
         record_run(settings, record, output)
         return
+    _refuse("--mutate" if mutate else "a run of tests", {"-o": output} | (others if mutate else {}))
     # With it comes the worker.
     from orchestrator.flowtests.runner import find_test_files, run_files
 
     files = find_test_files(settings, paths)
-    if mutate:
-        from orchestrator.cli.mutation import mutate_files
-
-        with _attempts_may_fail():
-            mutate_files(settings, files, as_json=as_json)
-        return
     with _attempts_may_fail():
+        if mutate:
+            from orchestrator.cli.mutation import mutate_files
+
+            mutate_files(settings, files, as_json=as_json)
+            return
         tell = None if as_json else _tell
         report = run(run_files(settings, files, match=match, lanes=lanes or os.cpu_count() or 1, progress=tell))
     if not report.cases and not report.unreadable:
@@ -67,6 +69,10 @@ def test(
         raise FlowInvalid([Problem(f"no case has '{match}' in its name", looked)])
     if junit is not None:
         _write(junit, report)
+    _show(report, coverage=coverage, as_json=as_json)
+
+
+def _show(report: Report, *, coverage: bool, as_json: bool) -> None:
     if as_json:
         show_json(report)
     else:
@@ -77,6 +83,13 @@ def test(
         raise typer.Exit(BAD_INPUT)
     if not report.passed:
         raise typer.Exit(FAILED)
+
+
+def _refuse(what: str, given: Mapping[str, object]) -> None:
+    """Nothing that was asked for is left out silently. Raises InputUnusable."""
+    wrong = [name for name, value in given.items() if value]
+    if wrong:
+        raise InputUnusable(f"{wrong[0]} does not go with {what}: leave it out")
 
 
 @contextlib.contextmanager

@@ -76,6 +76,22 @@ def test_nothing_is_left_out_of_a_flow_whose_tests_fail(project: Path, capsys: p
     assert "a small expense is paid at once" in error and "nothing was left out" in error
 
 
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (("--mutate", "-k", "small"), "-k does not go with --mutate"),
+        (("--mutate", "-o", "x.test.yaml"), "-o does not go with --mutate"),
+        (("--record", "r1", "--mutate"), "--mutate does not go with --record"),
+        (("-o", "x.test.yaml"), "-o does not go with a run of tests"),
+    ],
+)
+def test_what_would_do_nothing_is_refused(
+    project: Path, capsys: pytest.CaptureFixture[str], given: tuple[str, ...], told: str
+) -> None:
+    assert main(["test", *given]) == 2
+    assert told in capsys.readouterr().err
+
+
 @pytest.fixture
 async def finished(
     project: Path, temporal: temporalio.client.Client, monkeypatch: pytest.MonkeyPatch
