@@ -126,7 +126,7 @@ class _View:
             "waits": self._waits(),
             "paused": bool(self._state.get("paused")) and not over,
             "warnings": self._state.get("warnings", []),
-            "compensations": self._state.get("compensations", []),
+            "compensations": self._compensations(),
             "continued": self._state.get("continued", 0),
             "row_of": run_steps.anchor_of,
             "parent": envelope.parent if envelope else None,
@@ -134,6 +134,11 @@ class _View:
             "by": run.by or (_text(envelope.trigger.get("by")) if envelope else None),
             **self._data(),
         }
+
+    def _compensations(self) -> list[dict[str, Json]]:
+        """What was undone or is still to be; a run that has completed owes nothing any more."""
+        told: list[dict[str, Json]] = self._state.get("compensations", [])
+        return [one for one in told if self._run.status != "completed" or one["status"] != "owed"]
 
     def _data(self) -> dict[str, Json]:
         """The values that went in and came out."""

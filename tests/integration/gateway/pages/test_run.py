@@ -230,6 +230,21 @@ async def test_a_failed_run_says_why_and_what_was_undone_and_links_its_chain(doo
     assert f'<a href="/runs/{run.id}">{run.id}</a>' in following and "attempt 2" in following and "kim" in following
 
 
+async def test_a_completed_run_owes_nothing(door: Door) -> None:
+    await door.publish(
+        """
+id: page-kept
+steps:
+  - {id: take, type: file, config: {operation: write, path: data/kept.txt, content: "1"},
+     compensate: {id: give, type: file, config: {operation: delete, path: data/kept.txt}}}
+"""
+    )
+    run = await door.client.start("page-kept")
+    await run.result(SECONDS)
+    page = await page_of(door, run.id)
+    assert "undone-heading" not in page and "not undone yet" not in page
+
+
 async def test_a_step_that_is_tried_again_tells_which_try_it_is_and_why_the_last_failed(door: Door) -> None:
     await door.publish(
         """
