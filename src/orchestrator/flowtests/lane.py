@@ -130,6 +130,7 @@ class Lane:
                 result = _blank(case, flow)
                 await self._prepare(case, flow)
                 await self._play(case, flow, envelope, result)
+        result.took = time.perf_counter() - begun
         check(case, flow.definition, result, envelope.reason if isinstance(envelope, Refusal) else None)
         result.took = time.perf_counter() - begun
         return result
