@@ -18,6 +18,7 @@ import httpx
 import pytest
 from tests.conftest import free_port, start_temporal, stop
 from tests.e2e.example_services import Services, copy_house
+from tests.e2e.flows.test_ml_training import ModelServer
 from tests.e2e.product import Product, run_of
 
 Json = Any
@@ -28,6 +29,8 @@ EVENTS = {
     "user_registered": {"user_id": "u-9", "email": "u-9@example.com", "timestamp": "2026-03-01T09:00:00Z"},
     "payment_completed": {"transaction_id": "t-1", "amount": 20, "user_id": "u-9"},
 }
+FLOWS = Path(__file__).parents[2] / "workflows"
+CUSTOMER = "kim@acme.example"
 OVER = {"completed", "failed", "cancelled", "timed_out", "terminated"}
 
 
@@ -152,14 +155,24 @@ def services() -> Iterator[Services]:
 
 @pytest.fixture
 def house(tmp_path: Path, services: Services) -> Iterator[House]:
-    with claude_stand_in(Path(__file__).parents[2] / "workflows") as claude:
+    with claude_stand_in(FLOWS) as claude:
         opened = House(tmp_path, services, claude)
         yield opened
         opened.close()
 
 
-def begin(house: House, services: Services) -> dict[str, str]:
+@pytest.fixture
+def models(house: House) -> Iterator[str]:
+    """URL of the server of what ml-training deploys."""
+    server = ModelServer(house.gateway)
+    yield server.url
+    server.stop()
+
+
+def begin(house: House, services: Services, models: str) -> dict[str, str]:
     """One run of every example that needs no day to end; ids by what they are about."""
+    region = ["--folder", str(house.folder), "--region", "north", "--rows", "40"]
+    subprocess.run([sys.executable, str(FLOWS / "etl" / "sample_data.py"), *region], check=True, timeout=60)
     httpx.put(f"{services.url}/operations/services/shop", json={"ailment": "bad-release"}, timeout=30)
     alert = {"id": "alert-1", "service": "shop", "summary": "too many errors"}
     article = {
@@ -175,6 +188,14 @@ def begin(house: House, services: Services) -> dict[str, str]:
         "content": house.deliver(
             "/api/webhooks/content", {"id": "c-1", "content": "테스트 메시지입니다", "user_id": "u-1"}
         ),
+        "customer": house.deliver(
+            "/api/webhooks/new-customer",
+            {"customer": {"email": CUSTOMER, "company": "Acme Books", "plan": "team", "country": "KR"}},
+        ),
+        "pipeline": house.start("etl-pipeline", {"region": "north", "partition_rows": 15}),
+        "training": house.start(
+            "ml-training", {"name": "crashed", "server": models, "search": {"trials": 1, "folds": 2}}
+        ),
         "research": house.start("multi-agent-research", {"research_topic": "Do street trees cool cities?"}),
         "parallel": house.start("pattern-parallel", {}),
         "caching": house.start("pattern-caching", {"amount": 1, "currency": "KRW"}),
@@ -185,9 +206,9 @@ def begin(house: House, services: Services) -> dict[str, str]:
 
 
 @pytest.mark.timeout(SECONDS * 2)
-def test_every_example_ends_well_and_nothing_counts_twice(house: House, services: Services) -> None:
+def test_every_example_ends_well_and_nothing_counts_twice(house: House, services: Services, models: str) -> None:
     chance = random.Random(5)
-    runs = begin(house, services)
+    runs = begin(house, services, models)
     for kind, data in EVENTS.items():
         house.post("/v1/events", {"id": kind, "source": "shop", "type": kind, "data": data})
     for what in KILLS:
@@ -204,6 +225,11 @@ def test_every_example_ends_well_and_nothing_counts_twice(house: House, services
     assert results["incident"]["outcome"] == "resolved"
     assert httpx.get(f"{services.url}/operations/services/shop", timeout=30).json()["release"] == 41
     assert results["content"]["status"] == "approved"
+    known = httpx.get(f"{services.url}/customers/{CUSTOMER}", timeout=30).json()
+    assert known == {"account": True, "subscription": True, "status": "onboarded"}
+    # 40 rows of the stores, 40 of the old books; two bookings are cancelled.
+    assert (results["pipeline"]["summary"]["read"], results["pipeline"]["summary"]["loaded"]) == (80, 78)
+    assert results["training"]["deployed"], results["training"]["because"]
     assert results["research"]["report"]["sections"]
     handlers = wait_for(lambda: routed(house))
     assert handlers.keys() == {"update-subscription", "send-receipt", "unlock-features"}
