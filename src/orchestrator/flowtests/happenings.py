@@ -64,7 +64,8 @@ class Happenings:
         if what.on is not None:
             name = what.on
             await workflow.wait_condition(lambda: self._part.has_begun(name))
-        if what.after is not None:
+        # At once is without a timer, whatever the server's clock says of the moment of the start.
+        if what.after:
             begun = workflow.now() if what.on is not None else workflow.info().start_time
             left = begun + timedelta(seconds=what.after) - workflow.now()
             if left > timedelta():

@@ -149,6 +149,9 @@ async def test_a_run_is_cancelled_paused_and_resumed(bench: Bench) -> None:
           - name: cancelled
             events: [{on: rest, after: 10m, cancel: true}]
             expect: {status: cancelled, compensated: [made], ran: [undo], not_reached: [last], duration: 10m}
+          - name: paused before its first step
+            events: [{after: 0s, pause: true}, {after: 2h, resume: true}]
+            expect: {ran: [last], duration: 3h}
           - name: paused
             events: [{after: 30m, pause: true}, {after: 5h, resume: true}]
             expect: {ran: [last], duration: 5h}
