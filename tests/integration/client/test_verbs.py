@@ -63,7 +63,9 @@ async def test_a_flow_is_defined_executed_monitored_and_retried(client: Client, 
     (tmp_path / "data" / "rate.txt").write_text("12", encoding="utf-8")
     again = await client.retry(run.id)
     assert await again.result(LONG) == "Ada pays 12"
-    assert (tmp_path / "data" / "notes.txt").read_text(encoding="utf-8") == "Ada.", "what had completed did not run again"
+    assert (tmp_path / "data" / "notes.txt").read_text(encoding="utf-8") == "Ada.", (
+        "what had completed did not run again"
+    )
 
 
 async def test_a_flow_is_defined_from_its_file_too_and_the_same_one_only_once(client: Client, tmp_path: Path) -> None:
