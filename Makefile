@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-# Tests that kill processes and look at what happens in time: they have the machine to themselves.
+# Tests that kill processes and look at what happens in time: they have the machine to themselves, two at a time.
 ALONE := $(addprefix tests/e2e/test_,agents.py chaos.py crashes.py events_crash.py flows_crash.py queues_crash.py webhooks_crash.py)
 
 .DEFAULT_GOAL := help
@@ -46,7 +46,7 @@ unit: $(STAMP) ## Run the tests that need no server
 	$(BIN)/pytest tests/unit -q
 
 test: lint ## Everything CI runs: lint, then all tests; those that kill processes have the machine to themselves
-	$(BIN)/pytest $(wildcard $(ALONE))
+	$(BIN)/pytest $(wildcard $(ALONE)) --numprocesses 2 --dist loadfile
 	$(BIN)/pytest tests $(addprefix --ignore ,$(ALONE)) --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 bench: $(STAMP) ## Measure flows against hand-written Temporal workflows

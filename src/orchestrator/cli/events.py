@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 import typer
@@ -86,15 +86,18 @@ def _shown(kept: KeptEvent) -> dict[str, Json]:
 def _became(kept: KeptEvent) -> str:
     if kept.routed_at is None:
         return "waits to be routed: does a gateway run?"
-    told = [
-        f"delivered to {one['run_id']}"
-        if one.get("delivered")
-        else f"started {one['run_id']}"
-        if "run_id" in one
-        else f"did not start {one['flow']}: {one['error']['message']}"
-        for one in kept.outcome
-    ]
-    return "; ".join(told) or "nobody wanted it"
+    return "; ".join(_outcome(one) for one in kept.outcome) or "nobody wanted it"
+
+
+def _outcome(one: Mapping[str, Json]) -> str:
+    """What became of an event for one flow or run."""
+    if one.get("delivered"):
+        return f"delivered to {one['run_id']}"
+    if "run_id" in one:
+        return f"started {one['run_id']}"
+    if "error" in one:
+        return f"did not start {one['flow']}: {one['error']['message']}"
+    return f"is gathered for {one['flow']}"
 
 
 def add_to(app: typer.Typer) -> None:

@@ -29,7 +29,7 @@ def examples(usual: int, chaos: int) -> settings:
 
 @pytest.mark.timeout(1800 if CHAOS else 300)
 def test_a_flow_calls_skips_compensates_and_ends_as_the_format_says(playing: Playing) -> None:
-    @examples(200, 1500)
+    @examples(100, 1500)
     @given(flows(), CHOICES)
     def check(flow: Step, choices: list[int]) -> None:
         playing(flow, choices)
@@ -39,7 +39,7 @@ def test_a_flow_calls_skips_compensates_and_ends_as_the_format_says(playing: Pla
 
 @pytest.mark.timeout(1800 if CHAOS else 300)
 def test_a_flow_does_the_same_where_its_run_continues_as_new_all_the_time(playing: Playing) -> None:
-    @examples(50, 800)
+    @examples(30, 800)
     @given(flows(races=False), CHOICES, st.sampled_from((1, 1, 7, 12, 20, 30)))
     def check(flow: Step, choices: list[int], after: int) -> None:
         playing(flow, choices, drains=True, continue_after=after)

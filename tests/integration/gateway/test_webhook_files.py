@@ -115,7 +115,7 @@ async def test_uploads_go_when_they_are_old_and_stay_when_they_come_again(tmp_pa
 
 
 TRIED = """
-id: tried
+id: tried-orders
 version: 1.0.0
 triggers:
   - type: webhook
@@ -139,7 +139,7 @@ async def test_a_test_address_shows_what_would_start_and_starts_nothing(idle: Do
     assert (filtered["would_start"], "if" in filtered["reason"]) == (False, True)
     wrong = (await idle.http.post("/orders/seven/test", json={"amount": 1})).json()
     assert (wrong["would_start"], wrong["problems"][0]["field"]) == (False, "number")
-    assert await idle.client.runs(flow="tried") == []
+    assert await idle.client.runs(flow="tried-orders") == []
     # Nor does a try take the key of the real thing.
     assert (await idle.http.post("/orders/7", json={"amount": 4})).status_code == 202
 
@@ -148,12 +148,12 @@ async def test_samples_are_kept_for_editors_the_newest_of_each_trigger(idle: Doo
     await idle.publish(TRIED)
     for number in range(KEPT + 2):
         await idle.http.post(f"/orders/{number}/test", json={"amount": 1})
-    samples = (await idle.http.get("/v1/flows/tried/samples", params={"trigger": "orders"})).json()["samples"]
+    samples = (await idle.http.get("/v1/flows/tried-orders/samples", params={"trigger": "orders"})).json()["samples"]
     assert [int(one["delivery"]["params"]["number"]) for one in samples] == list(range(KEPT + 1, 1, -1))
     assert samples[0]["outcome"]["inputs"] == {"number": KEPT + 1, "amount": 1}
-    assert (await idle.http.get("/v1/flows/tried/samples", params={"trigger": "x"})).json() == {"samples": []}
+    assert (await idle.http.get("/v1/flows/tried-orders/samples", params={"trigger": "x"})).json() == {"samples": []}
     assert (await idle.http.get("/v1/flows/nothing/samples")).status_code == 404
-    [hook] = (await idle.http.get("/v1/flows/tried/webhooks")).json()["webhooks"]
+    [hook] = (await idle.http.get("/v1/flows/tried-orders/webhooks")).json()["webhooks"]
     assert (hook["url"], hook["test_url"]) == (
         f"{idle.settings.gateway_url}/orders/{{number}}", f"{idle.settings.gateway_url}/orders/{{number}}/test",
     )  # fmt: skip
@@ -162,6 +162,6 @@ async def test_samples_are_kept_for_editors_the_newest_of_each_trigger(idle: Doo
 
 async def test_a_webhook_of_its_own_at_a_test_address_comes_first(idle: Door) -> None:
     await idle.publish(TRIED)
-    await idle.publish(TRIED.replace("id: tried", "id: real").replace("{number}", "{number}/test"))
+    await idle.publish(TRIED.replace("id: tried-orders", "id: real").replace("{number}", "{number}/test"))
     answer = await idle.http.post("/orders/7/test", json={"amount": 3})
     assert (answer.status_code, answer.json()["flow"]) == (202, "real")

@@ -26,16 +26,16 @@ async def listed(door: Door, flow: str, count: int) -> None:
 
 
 async def test_runs_are_listed_with_state_flow_start_and_who_started_them(idle: Door) -> None:
-    await idle.publish(PAUSING.format(flow="shown"))
-    run = await idle.client.start("shown", by="kim <b>")
-    await listed(idle, "shown", 1)
-    page = await idle.http.get("/runs", params={"flow": "shown"})
+    await idle.publish(PAUSING.format(flow="page-shown"))
+    run = await idle.client.start("page-shown", by="kim <b>")
+    await listed(idle, "page-shown", 1)
+    page = await idle.http.get("/runs", params={"flow": "page-shown"})
     assert page.status_code == 200
     assert ids_in(page.text) == [run.id]
-    assert f'<a href="/runs/{run.id}">shown</a>' in page.text
+    assert f'<a href="/runs/{run.id}">page-shown</a>' in page.text
     assert '<span class="chip busy">running</span>' in page.text
     assert "kim &lt;b&gt;" in page.text and "1.0.0" in page.text
-    assert '<option value="shown">' in page.text
+    assert '<option value="page-shown">' in page.text
 
 
 async def test_the_list_is_narrowed_by_flow_and_state_with_a_form_that_keeps_what_was_chosen(idle: Door) -> None:
@@ -78,16 +78,16 @@ steps:
 
 
 async def test_older_runs_are_on_pages_of_their_own(idle: Door) -> None:
-    await idle.publish(PAUSING.format(flow="many"))
-    started = {(await idle.client.start("many")).id for _ in range(28)}
-    await listed(idle, "many", 28)
-    first = (await idle.http.get("/runs?flow=many")).text
+    await idle.publish(PAUSING.format(flow="page-many"))
+    started = {(await idle.client.start("page-many")).id for _ in range(28)}
+    await listed(idle, "page-many", 28)
+    first = (await idle.http.get("/runs?flow=page-many")).text
     older = re.search(r'rel="next" href="([^"]+)"', first)
     assert older is not None and len(ids_in(first)) == 25
     second = (await idle.http.get(html.unescape(older[1]))).text
     assert set(ids_in(first)) | set(ids_in(second)) == started
     assert len(ids_in(second)) == 3
-    assert 'href="/runs?flow=many">Newest runs' in second
+    assert 'href="/runs?flow=page-many">Newest runs' in second
 
 
 @pytest.mark.parametrize(
