@@ -81,6 +81,13 @@ class Product:
         )
 
 
+def launch_verb(folder: Path, verb: str, **environment: str) -> Product:
+    """A gateway or a worker in a process of its own that is ready."""
+    product = Product(folder, verb, **environment)
+    product.wait_for("gateway on http" if verb == "gateway" else "worker on task queue")
+    return product
+
+
 def copy_project(folder: Path) -> Path:
     """This repository's flows, functions, templates and project file, in a folder of its own."""
     shutil.copy(ROOT / "orchestrator.yaml", folder)

@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 from temporalio.client import Client
 from tests.conftest import start_temporal, stop
-from tests.e2e.product import Product
+from tests.e2e.product import Product, launch_verb
 
 EVENTS = 120
 DUPLICATES = 24
@@ -26,9 +26,7 @@ steps: [{id: keep, type: transform, config: {value: "{{ inputs.order }}"}}]
 
 def launch(folder: Path, verb: str, address: str, port: str | None = None) -> Product:
     fixed = {} if port is None else {"ORCHESTRATOR_PORT": port}
-    product = Product(folder, verb, TEMPORAL_ADDRESS=address, **fixed)
-    product.wait_for("gateway on http" if verb == "gateway" else "worker on task queue")
-    return product
+    return launch_verb(folder, verb, TEMPORAL_ADDRESS=address, **fixed)
 
 
 async def send(http: httpx.AsyncClient, order: int) -> None:

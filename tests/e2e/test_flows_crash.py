@@ -19,7 +19,7 @@ import pytest
 from tests.conftest import free_port, start_temporal, stop
 from tests.e2e.example_services import Services, copy_house
 from tests.e2e.flows.test_ml_training import ModelServer
-from tests.e2e.product import Product, run_of
+from tests.e2e.product import Product, launch_verb, run_of
 
 Json = Any
 SECONDS = 280.0
@@ -117,9 +117,7 @@ class House:
         return start_temporal(self.folder / "temporal.log", *database, port=self._temporal_port)[0]
 
     def _launch(self, verb: str) -> Product:
-        product = Product(self.folder, verb, **self._environment)
-        product.wait_for("gateway on http" if verb == "gateway" else "worker on task queue")
-        return product
+        return launch_verb(self.folder, verb, **self._environment)
 
     def _decide(self) -> None:
         """Agree to every task that opens: approve where that is a choice, else the first one there is."""

@@ -15,7 +15,7 @@ import httpx
 import pytest
 from temporalio.client import Client, WorkflowExecutionStatus
 from tests.conftest import free_port, start_temporal, stop
-from tests.e2e.product import Product
+from tests.e2e.product import Product, launch_verb
 
 DELIVERIES = int(os.environ.get("DELIVERIES", "200"))
 """`make chaos` sends 2,000."""
@@ -73,8 +73,8 @@ async def test_acknowledged_deliveries_run_once_though_gateway_worker_and_tempor
     environment = {
         "TEMPORAL_ADDRESS": address, "ORCHESTRATOR_SECRET_PAY": SECRET, "ORCHESTRATOR_PORT": str(free_port()),
     }  # fmt: skip
-    gateway = await asyncio.to_thread(launch, tmp_path, "gateway", environment)
-    worker = await asyncio.to_thread(launch, tmp_path, "worker", environment)
+    gateway = await asyncio.to_thread(launch_verb, tmp_path, "gateway", **environment)
+    worker = await asyncio.to_thread(launch_verb, tmp_path, "worker", **environment)
     try:
         assert gateway.cli("publish").returncode == 0
         numbers = [*range(DELIVERIES), *chance.sample(range(DELIVERIES), DUPLICATES)]
@@ -85,13 +85,13 @@ async def test_acknowledged_deliveries_run_once_though_gateway_worker_and_tempor
             await asyncio.sleep(0.4)
             kill(gateway)
             kill(worker)
-            gateway = await asyncio.to_thread(launch, tmp_path, "gateway", environment)
+            gateway = await asyncio.to_thread(launch_verb, tmp_path, "gateway", **environment)
             await asyncio.sleep(0.2)
             assert not sending.done(), "everything had arrived before anything was killed"
             temporal.kill()
             temporal.wait()
             temporal, _ = await asyncio.to_thread(start_temporal, tmp_path / "temporal.log", *database, port=port)
-            worker = await asyncio.to_thread(launch, tmp_path, "worker", environment)
+            worker = await asyncio.to_thread(launch_verb, tmp_path, "worker", **environment)
             async with asyncio.timeout(SECONDS):
                 answers = await sending
             runs = await completed(address)
@@ -106,12 +106,6 @@ async def test_acknowledged_deliveries_run_once_though_gateway_worker_and_tempor
         kill(gateway)
         kill(worker)
         stop(temporal)
-
-
-def launch(folder: Path, verb: str, environment: dict[str, str]) -> Product:
-    product = Product(folder, verb, **environment)
-    product.wait_for("gateway on http" if verb == "gateway" else "worker on task queue")
-    return product
 
 
 def kill(product: Product) -> None:

@@ -11,15 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.unit.function_step import FUNCTIONS, attempt, call
 
 from orchestrator.errors import TerminalError
-from orchestrator.security.secrets import Secrets
-from orchestrator.settings import Settings
 from orchestrator.spec.project import Project
-from orchestrator.steps.context import CURRENT, Resources, StepContext
-from orchestrator.steps.function import discover, invoke_arguments
+from orchestrator.steps.context import CURRENT, StepContext
+from orchestrator.steps.function import invoke_arguments
 
-FUNCTIONS = discover(Path(__file__).parents[2] / "activities")
 Json = Any
 TABLE = (
     "CREATE TABLE IF NOT EXISTS sales (region TEXT, source TEXT, id TEXT, amount REAL, changed TEXT, run TEXT, "
@@ -32,32 +30,10 @@ TILL = {"name": "till", "key": "no", "changed": "at"}
 def step(tmp_path: Path) -> Iterator[StepContext]:
     """The attempt that the functions run in; its project has a warehouse."""
     url = f"sqlite:///{tmp_path / 'warehouse.db'}"
-    context = StepContext(
-        path="load",
-        step_id="load",
-        step_type="function",
-        source="flow.yaml:1:1",
-        flow="etl-pipeline",
-        version="1",
-        run_id="run-1",
-        root_id="run-1",
-        attempt=1,
-        idempotency_key="run-1/load#1",
-        settings=Settings(project_dir=tmp_path),
-        project=Project(databases={"warehouse": {"url": url, "setup": [TABLE]}}),
-        secrets=Secrets({}),
-        resources=Resources(),
-        report=lambda _: None,
-    )
-    token = CURRENT.set(context)
-    yield context
-    CURRENT.reset(token)
-
-
-def call(name: str, given: Json) -> Json:
-    """The function with JSON, as the worker calls it; its result as JSON."""
-    function = FUNCTIONS[name]
-    return json.loads(json.dumps(function.call(*invoke_arguments(function, [given]))))
+    with attempt(
+        tmp_path, "etl-pipeline", "load", Project(databases={"warehouse": {"url": url, "setup": [TABLE]}})
+    ) as context:
+        yield context
 
 
 def staged(rows: list[Json], since: Json = None) -> Json:

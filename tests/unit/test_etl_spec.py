@@ -9,15 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.unit.function_step import attempt, call
 
 from orchestrator.errors import TerminalError
-from orchestrator.security.secrets import Secrets
-from orchestrator.settings import Settings
-from orchestrator.spec.project import Project
-from orchestrator.steps.context import CURRENT, Resources, StepContext
-from orchestrator.steps.function import discover, invoke_arguments
+from orchestrator.steps.context import CURRENT, StepContext
 
-FUNCTIONS = discover(Path(__file__).parents[2] / "activities")
 Json = Any
 TARGET = {"id": "text", "amount": "number", "day": "date"}
 ROWS = [
@@ -35,32 +31,8 @@ GOOD: list[Json] = [
 @pytest.fixture(autouse=True)
 def step(tmp_path: Path) -> Iterator[StepContext]:
     """The attempt that the functions run in."""
-    context = StepContext(
-        path="transform",
-        step_id="transform",
-        step_type="function",
-        source="flow.yaml:1:1",
-        flow="etl-pipeline",
-        version="1",
-        run_id="run-1",
-        root_id="run-1",
-        attempt=1,
-        idempotency_key="run-1/transform#1",
-        settings=Settings(project_dir=tmp_path),
-        project=Project(),
-        secrets=Secrets({}),
-        resources=Resources(),
-        report=lambda _: None,
-    )
-    token = CURRENT.set(context)
-    yield context
-    CURRENT.reset(token)
-
-
-def call(name: str, given: Json) -> Json:
-    """The function with JSON, as the worker calls it; its result as JSON."""
-    function = FUNCTIONS[name]
-    return json.loads(json.dumps(function.call(*invoke_arguments(function, [given]))))
+    with attempt(tmp_path, "etl-pipeline", "transform") as context:
+        yield context
 
 
 def staged(rows: list[Json]) -> Json:

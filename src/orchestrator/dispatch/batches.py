@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from temporalio import activity
-from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.exceptions import ApplicationError
 
 from orchestrator.client import Client
-from orchestrator.client.connection import temporal_errors
+from orchestrator.dispatch.keeper import hand_over
 from orchestrator.dispatch.subscriptions import Subscription, Subscriptions, batch_trigger
 from orchestrator.errors import OrchestratorError, Unavailable
 from orchestrator.spec.call import COLLECT, COLLECTOR, FLUSH
@@ -25,32 +22,16 @@ async def collect(client: Client, one: Subscription, kept: KeptEvent) -> str:
     evaluated, Unavailable."""
     batch = one.declared.trigger["batch"]
     key = one.batch_key(one.trigger(kept))
-    collector = _collector_id(client.settings.task_queue, one, key)
     told = {
         "flow": one.declared.flow,
         "trigger": one.declared.id,
         "size": batch["size"],
         "max_wait": batch.get("max_wait"),
     }
-    with temporal_errors(client.temporal, run_id=collector):
-        await client.temporal.start_workflow(
-            COLLECTOR,
-            told,
-            id=collector,
-            task_queue=client.settings.task_queue,
-            id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
-            id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
-            start_signal=COLLECT,
-            start_signal_args=[kept.event.told()],
-            static_summary=f"events for {one.declared.flow}",
-        )
-    return collector
-
-
-def _collector_id(queue: str, one: Subscription, key: Json) -> str:
-    text = json.dumps(key, sort_keys=True, ensure_ascii=False)
-    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
-    return f"{COLLECTOR}:{queue}:{one.declared.flow}:{one.declared.id}:{digest}"
+    about = f"events for {one.declared.flow}"
+    return await hand_over(
+        client, COLLECTOR, one.declared, key, COLLECT, kept.event.told(), about=about, arguments=[told]
+    )
 
 
 def flush_activity(client: Client) -> Callable[..., Any]:

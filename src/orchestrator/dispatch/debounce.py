@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from temporalio import activity
-from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.exceptions import ApplicationError
 
 from orchestrator.client import Client
-from orchestrator.client.connection import temporal_errors
 from orchestrator.client.starting import body_hash, keyed_run_id, new_run_id
 from orchestrator.client.triggers import Declared
+from orchestrator.dispatch.keeper import hand_over
 from orchestrator.dispatch.rules import Rules
 from orchestrator.errors import Conflict, OrchestratorError, Refused, Unavailable
 from orchestrator.spec.call import DEBOUNCER, HOLD, START_HELD
@@ -56,12 +53,11 @@ async def hold(
     if not found.enabled:
         raise Refused(f"flow '{declared.flow}' is disabled; enable it to start runs")
     checked = check_inputs(declared.flow, found.definition.inputs, dict(inputs), convert_text=convert_text)
-    rule = declared.trigger["debounce"]
-    debouncer = _debouncer_id(client.settings.task_queue, declared, Rules(declared).debounce_key(trigger))
+    place = Rules(declared).debounce_key(trigger)
     run_id = new_run_id(declared.flow) if key is None else keyed_run_id(declared.flow, key)
-    held = Held(run_id, declared.flow, declared.version, float(rule["wait"]))
+    held = Held(run_id, declared.flow, declared.version, float(declared.trigger["debounce"]["wait"]))
     if key is None:
-        await _tell(client, debouncer, held, rule, trigger, checked)
+        await _tell(client, declared, place, held, trigger, checked)
         return held
     claim = await client.store.deliveries.claim(
         key,
@@ -72,18 +68,13 @@ async def hold(
     )
     if claim.answer is None:
         # The one before it may have been cut off here: the workflow knows what it has.
-        await _tell(client, debouncer, held, rule, trigger, checked)
+        await _tell(client, declared, place, held, trigger, checked)
         await client.store.deliveries.record_answer(claim, _HELD)
     return held
 
 
 async def _tell(
-    client: Client,
-    debouncer: str,
-    held: Held,
-    rule: Mapping[str, Json],
-    trigger: dict[str, Json],
-    inputs: dict[str, Json],
+    client: Client, declared: Declared, place: Json, held: Held, trigger: dict[str, Json], inputs: dict[str, Json]
 ) -> None:
     start = {
         "flow": held.flow,
@@ -92,24 +83,9 @@ async def _tell(
         "inputs": inputs,
         "trigger": trigger,
     }
+    rule = declared.trigger["debounce"]
     delivery = {"id": held.run_id, "wait": rule["wait"], "max_wait": rule.get("max_wait"), "start": start}
-    with temporal_errors(client.temporal, run_id=debouncer):
-        await client.temporal.start_workflow(
-            DEBOUNCER,
-            id=debouncer,
-            task_queue=client.settings.task_queue,
-            id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
-            id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
-            start_signal=HOLD,
-            start_signal_args=[delivery],
-            static_summary=f"deliveries for {held.flow}",
-        )
-
-
-def _debouncer_id(queue: str, declared: Declared, key: Json) -> str:
-    text = json.dumps(key, sort_keys=True, ensure_ascii=False)
-    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
-    return f"{DEBOUNCER}:{queue}:{declared.flow}:{declared.id}:{digest}"
+    await hand_over(client, DEBOUNCER, declared, place, HOLD, delivery, about=f"deliveries for {held.flow}")
 
 
 def start_held_activity(client: Client) -> Callable[..., Any]:

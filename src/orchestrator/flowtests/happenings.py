@@ -23,6 +23,7 @@ from orchestrator.spec.call import CALLBACK, CANCEL_RUN, EVENT
 from orchestrator.spec.definition import Definition, Node
 from orchestrator.spec.findings import is_template
 from orchestrator.spec.flowtests.cases import Happening
+from orchestrator.spec.moment import moment_text
 from orchestrator.spec.patterns import matches_type
 
 Json = Any
@@ -149,7 +150,7 @@ class Happenings:
             "type": what.event,
             "source": what.source or "test",
             "subject": what.subject,
-            "time": workflow.now().isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "time": moment_text(workflow.now()),
             "data": what.data,
         }
         whole = {name: value for name, value in event.items() if value is not None or name == "data"}

@@ -15,6 +15,7 @@ from orchestrator.spec.definition import Definition, Envelope
 from orchestrator.spec.flowtests.cases import FlowCase
 from orchestrator.spec.inputs import check_inputs
 from orchestrator.spec.loading import LoadedFlow
+from orchestrator.spec.moment import moment_text
 from orchestrator.spec.project import Project
 
 Json = Any
@@ -45,7 +46,7 @@ def envelope_of(case: FlowCase, flow: LoadedFlow, project: Project) -> Envelope 
 def _start(case: FlowCase, flow: LoadedFlow) -> tuple[dict[str, Json] | None, dict[str, Json]]:
     """The trigger's scope (None where its ``if`` is false) and the inputs it gives. Raises InputsInvalid, Refused."""
     start = case.trigger
-    now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    now = moment_text(datetime.now(UTC))
     if start is None or start.type == "api":
         inputs = case.inputs if start is None or not isinstance(start.body, dict) else case.inputs | start.body
         by = {"by": start.by} if start is not None and start.by else {}
