@@ -107,14 +107,15 @@ class Activities:
         await self._budget.record(milliseconds())
         admitted = await self._budget.admit_express()
         try:
-            result = await self._start_local(call, self._plan(call), arguments)
-            self._budget.recorded(admitted, workflow.payload_converter().to_payload(result).ByteSize())
+            raw = await self._start_local(call, self._plan(call), arguments)
+            self._budget.recorded(admitted, raw.payload.ByteSize())
         except (ActivityError, ApplicationError) as error:
             if is_cancelled_exception(error):
                 raise asyncio.CancelledError from error
             raise activity_failure(call.node, call.path, error) from error
         finally:
             self._budget.release_express()
+        result: dict[str, Json] = workflow.payload_converter().from_payload(raw.payload)
         return Outcome(result.pop("output", None), result)
 
     def _arguments(self, call: Call) -> list[Payload]:
@@ -144,7 +145,8 @@ class Activities:
         finally:
             CALL.reset(token)
 
-    def _start_local(self, call: Call, plan: Plan, arguments: list[Payload]) -> workflow.ActivityHandle[Json]:
+    def _start_local(self, call: Call, plan: Plan, arguments: list[Payload]) -> workflow.ActivityHandle[RawValue]:
+        """As it comes: its size is that of the payload, which need not be written again to know it."""
         token = CALL.set(self._header(call, plan))
         wanted = ("start_to_close_timeout", "schedule_to_close_timeout", "retry_policy", "cancellation_type")
         try:
@@ -155,6 +157,7 @@ class Activities:
                 summary=call.node.name or call.path,
                 # Beyond it the task closes, so that signals, timers and a cancel act during a longer backoff.
                 local_retry_threshold=timedelta(seconds=1),
+                result_type=RawValue,
                 **{name: plan.options[name] for name in wanted},
             )
         finally:

@@ -75,9 +75,10 @@ class Gate:
 
     def _is_long(self) -> bool:
         info = workflow.info()
-        if self._stopping or info.get_current_history_length() < self._patient_until:
+        length = info.get_current_history_length()
+        if self._stopping or length < self._patient_until:
             return False
-        return info.get_current_history_length() >= self.continue_after or info.is_continue_as_new_suggested()
+        return length >= self.continue_after or info.is_continue_as_new_suggested()
 
 
 async def shielded(work: Coroutine[Any, Any, T], *, urgent: bool = True) -> T:

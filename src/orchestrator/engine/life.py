@@ -16,7 +16,6 @@ from orchestrator.engine.constructs.slices import run_slice
 from orchestrator.engine.failures import ErrorRecord, RunEnded, StepFailed, flow_failure
 from orchestrator.engine.fitting import fitting_error, fitting_output
 from orchestrator.engine.frame import Frame
-from orchestrator.engine.gate import shielded
 from orchestrator.engine.interpreter import Interpreter
 from orchestrator.engine.monitor import Monitor
 from orchestrator.engine.permit import Permit
@@ -200,7 +199,7 @@ class Life:
         parent = self._run.envelope.parent
         if parent is not None and parent.get("wait"):
             await report_to(parent, ending.status, ending.output, ending.error)
-        await shielded(self.permit.release())
+        await self.permit.release()
         await self.announcer.ended(ending.status, ending.error)
         await self.monitor.ended(ending.status, ending.error)
 

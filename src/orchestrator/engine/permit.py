@@ -10,6 +10,7 @@ from temporalio.common import RetryPolicy
 from temporalio.exceptions import ActivityError, ApplicationError, FailureError, is_cancelled_exception
 
 from orchestrator.engine.failures import RunEnded, StepFailed, flow_failure
+from orchestrator.engine.gate import shielded
 from orchestrator.engine.run import Walk
 from orchestrator.engine.waits import Wait
 from orchestrator.expressions import ExpressionError, compile_value
@@ -56,11 +57,11 @@ class Permit:
             raise RunEnded({"joined": answer["join"]})
 
     async def release(self) -> None:
-        """Let the next one go on."""
+        """Let the next one go on, whatever happens to this one meanwhile."""
         state = self._run.journal.known_state(PLACE)
         if self._wanted is None or state is None or "run" not in state:
             return
-        await _signal(state["desk"], RELEASE, {"run": state["run"]})
+        await shielded(_signal(state["desk"], RELEASE, {"run": state["run"]}))
 
     def _desk(self) -> str:
         definition, key = self._walk.program.definition, (self._wanted or {}).get("key")

@@ -10,6 +10,7 @@ import math
 import re
 from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -86,10 +87,7 @@ async def parse_body(request: Request, raw: bytes) -> Body:
     if not raw:
         return Body(raw, {}, True)
     given = request.headers.get("content-type")
-    header = email.message.Message()
-    header["content-type"] = given or "application/octet-stream"
-    kind = header.get_content_type()
-    charset = str(header.get_param("charset") or "utf-8").strip("'\"")
+    kind, charset = _content_type(given or "application/octet-stream")
     if kind == "application/json" or kind.endswith("+json"):
         return Body(raw, parse_json(_decoded(raw, charset)), False)
     if kind == "application/x-www-form-urlencoded":
@@ -103,6 +101,14 @@ async def parse_body(request: Request, raw: bytes) -> Body:
     raise HTTPException(
         415, f"a body of type {kind} cannot be taken; send JSON, a form (files as multipart/form-data) or text"
     )
+
+
+@lru_cache(maxsize=128)
+def _content_type(given: str) -> tuple[str, str]:
+    """Type and charset that a header names."""
+    header = email.message.Message()
+    header["content-type"] = given
+    return header.get_content_type(), str(header.get_param("charset") or "utf-8").strip("'\"")
 
 
 def parse_json(text: str) -> Json:

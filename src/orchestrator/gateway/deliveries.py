@@ -170,7 +170,9 @@ def is_text_only(template: CompiledValue) -> bool:
 
 def _delivery_id(request: Request, hook: Webhook, body: Body) -> tuple[str | None, str | None]:
     """The delivery's own id and the idempotency key that follows from it."""
-    key = request.headers.get("idempotency-key", "").strip()
+    # One pass over what was sent; the first of several headers of one name counts.
+    sent = dict(reversed(request.headers.items()))
+    key = sent.get("idempotency-key", "").strip()
     if key:
         return key, key
     scheme = hook.verify.scheme if hook.verify is not None else ""
@@ -179,7 +181,7 @@ def _delivery_id(request: Request, hook: Webhook, body: Body) -> tuple[str | Non
         if isinstance(found, str) and found:
             return found, f"{scheme}:{found}"
     for name in _DELIVERY_IDS:
-        found = request.headers.get(name, "").strip()
+        found = sent.get(name, "").strip()
         if found:
             return found, f"{name}:{found}"
     return None, None

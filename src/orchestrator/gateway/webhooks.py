@@ -52,7 +52,7 @@ class Webhooks:
         wanted = request.method
         if cors.is_preflight(request):
             wanted = request.headers["access-control-request-method"]
-        match = await self._routes.find(wanted, request.url.path)
+        match = await self._routes.find(wanted, _path(request))
         response = await self._guarded(request, match)
         hook = None if match is None else match.webhook
         if hook is not None and hook.cors is not None and not cors.is_preflight(request):
@@ -65,24 +65,24 @@ class Webhooks:
         try:
             if match is None:
                 raise HTTPException(
-                    404, f"nothing is at {request.url.path}: no enabled flow has a webhook with this path"
+                    404, f"nothing is at {_path(request)}: no enabled flow has a webhook with this path"
                 )
             if hook is None or (request.method == "OPTIONS" and hook.cors is None):
                 allowed = ", ".join(match.methods)
-                raise HTTPException(405, f"the webhook {request.url.path} takes {allowed}", {"Allow": allowed})
+                raise HTTPException(405, f"the webhook {_path(request)} takes {allowed}", {"Allow": allowed})
             if hook.cors is not None and cors.is_preflight(request):
                 return cors.preflight(hook.cors, match.methods, request)
             return await self._answer(request, match, hook)
         except Unverified as error:
             self._count(hook, "unverified")
             headers = {"WWW-Authenticate": error.challenge}
-            return problem(401, str(error), headers=headers, instance=request.url.path)
+            return problem(401, str(error), headers=headers, instance=_path(request))
         except HTTPException as error:
             self._count(hook, f"refused_{error.status_code}")
             return problem_of_http(error, request)
         except OrchestratorError as error:
             self._count(hook, error.code)
-            return problem_of(error, request.url.path)
+            return problem_of(error, _path(request))
 
     def _count(self, hook: Webhook | None, outcome: str) -> None:
         if hook is not None:
@@ -119,7 +119,7 @@ class Webhooks:
         raw = await read_raw(request, limit, seconds=self._settings.body_timeout)
         if verify is not None and needs_body(verify):
             self._verify(hook, request, raw)
-        return read_delivery(request, match, hook, await parse_body(request, raw), request.url.path)
+        return read_delivery(request, match, hook, await parse_body(request, raw), _path(request))
 
     def _verify(self, hook: Webhook, request: Request, raw: bytes) -> None:
         assert hook.verify is not None
@@ -255,6 +255,11 @@ class Webhooks:
             response.headers.update(run_headers(run))
             return response
         return JSONResponse(output, 200, run_headers(run))
+
+
+def _path(request: Request) -> str:
+    """The path as it was decoded once: in a URL put together again, a ``?`` or ``#`` in it would end it."""
+    return str(request.scope["path"])
 
 
 def _handshake(delivery: Delivery) -> Response | None:

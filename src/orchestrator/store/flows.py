@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import difflib
 import hashlib
 import json
@@ -24,7 +25,7 @@ from orchestrator.store import tables
 from orchestrator.store.connection import Database, insert_into
 
 FRESH = 0.2
-"""Seconds for which the current version of a flow is taken to be what it was: a burst of starts asks once."""
+"""Seconds for which flows are taken to be what they were: everybody who wants to know asks once, together."""
 _REMEMBERED = 512
 """Versions kept in memory; they never change, so only their number is bounded."""
 
@@ -116,9 +117,12 @@ class Flows:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._remembered: OrderedDict[tuple[str, str], FlowVersion] = OrderedDict()
-        self._found: dict[tuple[str, str | None], tuple[int, float, FlowVersion]] = {}
-        """By flow and version, None for whichever is current: after how many changes, when, and what."""
-        self._own: tuple[int, float, int, tuple[str, ...]] | None = None
+        self._found: dict[tuple[str, str | None], tuple[int, FlowVersion]] = {}
+        """By flow and version, None for whichever is current: at which revision, and what."""
+        self._own: tuple[int, tuple[str, ...]] | None = None
+        self._seen: tuple[int, float, int] | None = None
+        """After how many changes of ours, when, and which revision was found."""
+        self._looking = asyncio.Lock()
         self.changes = 0
         """How often this object changed the flows: tells without a query that a look is due."""
 
@@ -162,12 +166,12 @@ class Flows:
         return PublishedVersion(definition.flow, version, definition.hash, created)
 
     async def current(self, flow_id: str) -> FlowVersion:
-        """The version new runs get. At most one small query, none while an answer is fresher than ``FRESH``: what
-        another process publishes counts after that long. NotFound names the nearest ids."""
-        known = self._fresh(flow_id, None)
+        """The version new runs get; what another process publishes counts after ``FRESH`` seconds. NotFound names the
+        nearest ids."""
+        revision = await self.revision()
+        known = self._known(flow_id, None, revision)
         if known is not None:
             return known
-        asked, changes = time.monotonic(), self.changes
         flows = tables.flows
         async with self._database.reading() as connection:
             found = await connection.execute(
@@ -176,28 +180,25 @@ class Flows:
             row = found.first()
         if row is None:
             raise await self._unknown(flow_id)
-        version = await self._version(flow_id, row.version, row.enabled)
-        return self._keep((flow_id, None), changes, asked, version)
+        return self._keep((flow_id, None), revision, await self._version(flow_id, row.version, row.enabled))
 
-    def _fresh(self, flow_id: str, version: str | None) -> FlowVersion | None:
-        """What was found less than ``FRESH`` ago and was not changed by this object since."""
+    def _known(self, flow_id: str, version: str | None, revision: int) -> FlowVersion | None:
+        """What was found at this revision."""
         found = self._found.get((flow_id, version))
-        if found is None or found[0] != self.changes or time.monotonic() - found[1] >= FRESH:
-            return None
-        return found[2]
+        return None if found is None or found[0] != revision else found[1]
 
-    def _keep(self, asked_for: tuple[str, str | None], changes: int, asked: float, found: FlowVersion) -> FlowVersion:
+    def _keep(self, asked_for: tuple[str, str | None], revision: int, found: FlowVersion) -> FlowVersion:
         if len(self._found) >= _REMEMBERED:
             self._found.clear()
-        self._found[asked_for] = (changes, asked, found)
+        self._found[asked_for] = (revision, found)
         return found
 
     async def version(self, flow_id: str, version: str) -> FlowVersion:
         """One published version, current or not; as fresh as ``current``. Raises NotFound naming those there are."""
-        known = self._fresh(flow_id, version)
+        revision = await self.revision()
+        known = self._known(flow_id, version, revision)
         if known is not None:
             return known
-        asked, changes = time.monotonic(), self.changes
         flows, versions = tables.flows, tables.versions
         async with self._database.reading() as connection:
             found = await connection.execute(
@@ -208,7 +209,7 @@ class Flows:
             row = found.first()
         if row is None:
             raise await self._unknown_version(flow_id, version)
-        return self._keep((flow_id, version), changes, asked, await self._version(flow_id, version, row.enabled))
+        return self._keep((flow_id, version), revision, await self._version(flow_id, version, row.enabled))
 
     async def versions(self, flow_id: str) -> list[str]:
         """The numbers of every published version, newest first. Raises NotFound."""
@@ -260,15 +261,11 @@ class Flows:
 
     async def own_events(self) -> tuple[str, ...]:
         """The engine's own events that some trigger names; as fresh as ``current``."""
-        asked, changes = time.monotonic(), self.changes
-        if self._own is None or self._own[0] != changes or asked - self._own[1] >= FRESH:
-            revision = await self.revision()
-            if self._own is None or self._own[2] != revision:
-                named = {one.trigger.get("event") or one.trigger.get("source") for one in await self.triggers()}
-                self._own = (changes, asked, revision, tuple(kind for kind in OWN if kind in named))
-            else:
-                self._own = (changes, asked, revision, self._own[3])
-        return self._own[3]
+        revision = await self.revision()
+        if self._own is None or self._own[0] != revision:
+            named = {one.trigger.get("event") or one.trigger.get("source") for one in await self.triggers()}
+            self._own = (revision, tuple(kind for kind in OWN if kind in named))
+        return self._own[1]
 
     async def list(self) -> list[FlowSummary]:
         """Every flow, by id."""
@@ -293,11 +290,27 @@ class Flows:
             return [FlowSummary(*row) for row in found]
 
     async def revision(self) -> int:
-        """A number that rises with every change that ``triggers``, ``list`` or ``current`` could show."""
-        counters = tables.counters
-        async with self._database.reading() as connection:
-            found = await connection.execute(select(counters.c.value).where(counters.c.name == "flows"))
-            return int(found.scalar_one())
+        """A number that rises with every change that ``triggers``, ``list`` or ``current`` could show. At most one
+        small query, none while an answer is fresher than ``FRESH`` and this object has changed nothing since."""
+        seen = self._fresh()
+        if seen is not None:
+            return seen
+        async with self._looking:
+            seen = self._fresh()
+            if seen is not None:
+                return seen
+            asked, changes, counters = time.monotonic(), self.changes, tables.counters
+            async with self._database.reading() as connection:
+                found = await connection.execute(select(counters.c.value).where(counters.c.name == "flows"))
+                revision = int(found.scalar_one())
+            self._seen = (changes, asked, revision)
+            return revision
+
+    def _fresh(self) -> int | None:
+        """The revision, if it was looked up less than ``FRESH`` ago and nothing was changed by this object since."""
+        seen = self._seen
+        fresh = seen is not None and seen[0] == self.changes and time.monotonic() - seen[1] < FRESH
+        return seen[2] if seen is not None and fresh else None
 
     async def set_enabled(self, flow_id: str, enabled: bool) -> None:
         """Switch a flow's triggers and starts on or off, until its next version. Raises NotFound."""
