@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import importlib.metadata
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -128,6 +129,8 @@ class FlowWorker:
         return Worker(
             self._client,
             task_queue=self._settings.task_queue,
+            # Left out, the SDK reads and hashes the code of every imported module: a second of every start.
+            build_id=f"orchestrator-{importlib.metadata.version('orchestrator')}",
             workflows=[FlowWorkflow, PermitsWorkflow, CollectorWorkflow, DebounceWorkflow],
             activities=[*step_activities(), *function_activities(functions), *around_runs],
             activity_executor=self._threads,
