@@ -58,6 +58,12 @@ async def read_bytes(path: str, settings: Settings) -> tuple[Path, bytes]:
     return await asyncio.to_thread(read)
 
 
+def place_of(path: str, settings: Settings) -> Path:
+    """Where a file is that an author named, links followed. Raises TerminalError unless it is inside a folder that
+    files may be in."""
+    return _Roots(settings).resolve(path)
+
+
 async def _upload(reference: str) -> tuple[str, bytes]:
     """Name and content of a file that came with a delivery: in the store, not in a folder."""
     store: Store | None = current_step().resources.lent(STORE)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
-from sqlalchemy import delete, select
+from sqlalchemy import ColumnElement, LargeBinary, delete, func, select
 
 from orchestrator.errors import NotFound
 from orchestrator.store import tables
@@ -16,7 +18,7 @@ SCHEME = "upload:"
 """What a reference begins with: ``upload:<sha-256>/<file name>``."""
 KEPT = 90 * 86400.0
 """Seconds for which an upload is kept after it came last."""
-_REFERENCE = re.compile(r"upload:([0-9a-f]{64})(?:/([^/]*))?")
+REFERENCE = re.compile(r"upload:([0-9a-f]{64})(?:/([^/]*))?")
 _UNSAFE = re.compile(r"[^\w.()+ -]")
 _LONGEST_NAME = 150
 
@@ -42,18 +44,31 @@ class Uploads:
 
     async def read(self, given: str) -> tuple[str, bytes]:
         """Name and content of the file that a reference names. Raises NotFound."""
-        match = _REFERENCE.fullmatch(given)
-        if match is None:
-            raise NotFound(f"'{given[:100]}' is no reference to an upload; it looks like upload:<sha-256>/<name>")
-        table = tables.uploads
-        async with self._database.reading() as connection:
-            found = await connection.execute(select(table.c.content).where(table.c.id == match[1]))
-            content = found.scalar_one_or_none()
-        if content is None:
-            raise NotFound(
-                f"the upload {match[1][:12]}… is not in the store any more: uploads are kept {KEPT / 86400:g} days"
-            )
+        match = _named(given)
+        content: bytes = await self._column(match[1], tables.uploads.c.content)
         return match[2] or match[1], content
+
+    async def size(self, given: str) -> int:
+        """How many bytes the file has that a reference names. Raises NotFound."""
+        size: int = await self._column(_named(given)[1], tables.uploads.c.size)
+        return size
+
+    async def pieces(self, given: str, size: int, most: int) -> AsyncIterator[bytes]:
+        """The content in pieces of at most so many bytes, for files that are passed on. Raises NotFound, also midway
+        where the file is deleted meanwhile."""
+        digest = _named(given)[1]
+        for at in range(0, size, most):
+            yield await self._column(digest, func.substr(tables.uploads.c.content, at + 1, most, type_=LargeBinary))
+
+    async def _column(self, digest: str, column: ColumnElement[Any]) -> Any:
+        async with self._database.reading() as connection:
+            found = await connection.execute(select(column).where(tables.uploads.c.id == digest))
+            value = found.scalar_one_or_none()
+        if value is None:
+            raise NotFound(
+                f"the upload {digest[:12]}… is not in the store any more: uploads are kept {KEPT / 86400:g} days"
+            )
+        return value
 
     async def purge(self, older_than: float = KEPT) -> int:
         """Delete what came last longer ago than so many seconds; how many there were."""
@@ -62,6 +77,13 @@ class Uploads:
         async with self._database.writing() as connection:
             deleted = await connection.execute(delete(table).where(table.c.used_at < before))
         return deleted.rowcount
+
+
+def _named(given: str) -> re.Match[str]:
+    match = REFERENCE.fullmatch(given)
+    if match is None:
+        raise NotFound(f"'{given[:100]}' is no reference to an upload; it looks like upload:<sha-256>/<name>")
+    return match
 
 
 def reference(digest: str, name: str) -> str:

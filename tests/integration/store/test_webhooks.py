@@ -62,6 +62,8 @@ async def test_a_file_is_kept_once_and_read_by_its_reference(store: Store) -> No
     first, second = await asyncio.gather(store.uploads.put(content, "a.bin"), store.uploads.put(content, "b.bin"))
     assert first.split("/")[0] == second.split("/")[0]
     assert await store.uploads.read(second) == ("b.bin", content)
+    pieces = [piece async for piece in store.uploads.pieces(first, await store.uploads.size(first), 500_000)]
+    assert [len(piece) for piece in pieces] == [500_000, 500_000, 280_000] and b"".join(pieces) == content
     assert await store.uploads.purge(3600) == 0
     assert await store.uploads.purge(-1) == 1
     with pytest.raises(NotFound, match="90 days"):

@@ -18,6 +18,7 @@ PARAMETER = "lang"
 COOKIE = "orchestrator_lang"
 _TEXTS = Path(__file__).parent / "texts"
 _UNITS = (("days", 86_400), ("hours", 3_600), ("minutes", 60), ("seconds", 1))
+_SIZES = ("B", "KB", "MB", "GB")
 _WANTED = re.compile(r"\s*([A-Za-z]{1,8})(?:-[A-Za-z0-9-]{1,35})?\s*(?:;\s*q=\s*([01](?:\.\d{0,3})?)\s*)?")
 
 
@@ -62,6 +63,17 @@ class Language:
         if unit == "seconds":
             return self("base.now")
         return self("base.ahead" if seconds > 0 else "base.ago", length=self(f"base.{unit}", count=count))
+
+    def bytes(self, count: int) -> str:
+        """A size in the unit that leaves it short."""
+        size, unit = float(count), 0
+        while size >= 1_000 and unit < len(_SIZES) - 1:
+            size, unit = size / 1_000, unit + 1
+        return (
+            f"{size:.1f}".removesuffix(".0") + f" {_SIZES[unit]}"
+            if unit and size < 10
+            else f"{size:.0f} {_SIZES[unit]}"
+        )
 
     def duration(self, seconds: float) -> str:
         """A length of time in its two largest units, or milliseconds."""

@@ -10,9 +10,10 @@ from orchestrator.errors import InputsInvalid
 from orchestrator.gateway.bodies import read_body
 from orchestrator.gateway.pages import fields
 from orchestrator.gateway.pages.answers import Answer, about_data, answer_of
+from orchestrator.gateway.pages.attachments import attachments_of
+from orchestrator.gateway.pages.downloads import asked_for
 from orchestrator.gateway.pages.fields import Given
 from orchestrator.gateway.pages.page import BARE, Pages
-from orchestrator.gateway.pages.shown import shown
 from orchestrator.gateway.pages.standing import choices, comment_needed
 from orchestrator.gateway.pages.wrong import worded
 from orchestrator.spec.acts.human_task import REJECT
@@ -29,7 +30,8 @@ def router(pages: Pages, client: Client) -> APIRouter:
 
     @api.get("/{token}")
     async def ask(token: str, request: Request) -> Response:
-        return await _form(pages, request, await client.linked_task(token))
+        found = await client.linked_task(token)
+        return await asked_for(client, found.task, request) or await _form(pages, request, found)
 
     @api.post("/{token}")
     async def decide(token: str, request: Request) -> Response:
@@ -82,6 +84,6 @@ async def _form(
         reject=REJECT,
         comment_needed=needs,
         needed_for=", ".join(label for name, label in offered if name in (task.comment_required or [])),
-        attachments=[(str(one["name"]), shown(one["value"])) for one in task.attachments or []],
+        attachments=attachments_of(task),
         zone=pages.zone.key,
     )

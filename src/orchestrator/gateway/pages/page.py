@@ -48,7 +48,7 @@ _HEADERS = {
 belong into the stylesheet."""
 BARE = {"Referrer-Policy": "no-referrer"}
 """Besides, for a page whose address is a secret."""
-_SAID = (400, 403, 404, 408, 409, 413, 415, 422, 503)
+_SAID = (400, 403, 404, 408, 409, 410, 413, 415, 422, 503)
 """Errors that have a heading of their own: ``base.error_<status>``."""
 
 

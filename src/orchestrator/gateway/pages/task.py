@@ -15,9 +15,11 @@ from orchestrator.client import Client
 from orchestrator.errors import Conflict, FieldProblem, InputsInvalid, Refused, Unavailable
 from orchestrator.gateway.pages import fields
 from orchestrator.gateway.pages.answers import about_data, answer_of, text_of
+from orchestrator.gateway.pages.attachments import attachments_of
+from orchestrator.gateway.pages.downloads import asked_for
 from orchestrator.gateway.pages.fields import Given
 from orchestrator.gateway.pages.page import Pages, person_of, task_address
-from orchestrator.gateway.pages.shown import answered, shown
+from orchestrator.gateway.pages.shown import answered
 from orchestrator.gateway.pages.standing import choices, comment_needed, events, label_in, not_yet, standing, tallies
 from orchestrator.gateway.pages.wrong import worded
 from orchestrator.gateway.problems import status_of
@@ -60,7 +62,8 @@ def router(pages: Pages, client: Client, project: Callable[[], Project]) -> APIR
 
     @api.get("/{task_id:path}")
     async def look(request: Request, task_id: str) -> Response:
-        return await desk.show(request, await client.task(task_id))
+        task = await client.task(task_id)
+        return await asked_for(client, task, request) or await desk.show(request, task)
 
     @api.post("/{task_id:path}")
     async def act(request: Request, task_id: str) -> Response:
@@ -161,7 +164,7 @@ class _TaskPage:
             tally=tally,
             not_yet=not_yet(task),
             events=events(task, history, t),
-            attachments=[(str(one["name"]), shown(one["value"])) for one in task.attachments or []],
+            attachments=attachments_of(task),
             data=None if task.data is None else answered(task.data, task.form),
             people=sorted(self._project().contacts, key=str.casefold),
             done=done,
