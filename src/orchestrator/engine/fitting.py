@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from temporalio import workflow
+from temporalio.api.common.v1 import Payload
 
 from orchestrator.engine.failures import ErrorRecord, StepFailed
 from orchestrator.spec.definition import Json
@@ -13,16 +14,17 @@ _LARGE = ("errors", "data", "compensations", "cause")
 """Members of an error that may be left out, in this order."""
 
 
-def fitting_output(output: Json, limit: int) -> Json:
-    """The run's output. Raises StepFailed ``payload_too_large``."""
-    size = _size(output)
+def fitting_output(output: Json, limit: int) -> Payload:
+    """The run's output as it is sent: written once, to know its size. Raises StepFailed ``payload_too_large``."""
+    payload = workflow.payload_converter().to_payload(output)
+    size = payload.ByteSize()
     if size > limit:
         message = (
             f"the output of the run has {size} bytes and may have {limit}: choose less with the flow's `output`, keep "
             "the data elsewhere and return a reference, or configure external storage for payloads"
         )
         raise StepFailed({"type": "payload_too_large", "message": message, "attempts": 1, "retryable": False})
-    return output
+    return payload
 
 
 def fitting_error(error: ErrorRecord, limit: int) -> ErrorRecord:

@@ -7,6 +7,8 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from temporalio.api.common.v1 import Payload
+from temporalio.common import RawValue
 from temporalio.exceptions import is_cancelled_exception
 
 from orchestrator.engine.announcing import Announcer
@@ -22,6 +24,7 @@ from orchestrator.engine.permit import Permit
 from orchestrator.engine.together import CLEANED_UP_AFTER, settle
 from orchestrator.expressions import ExpressionError
 from orchestrator.spec.definition import Definition, Json, Node
+from orchestrator.spec.filters import ended_a_run
 
 STAGES = ("compensate", "fallback", "finally", "report")
 CANCELLED: ErrorRecord = {"type": "cancelled", "message": "the run was cancelled", "attempts": 1, "retryable": False}
@@ -57,6 +60,7 @@ class Life:
         self._failure: ErrorRecord | None = None
         self.deadline: int | None = None
         self.ending: Ending | None = None
+        self._sent: Payload | None = None
 
     @property
     def _definition(self) -> Definition:
@@ -98,9 +102,11 @@ class Life:
         limit = self._definition.timeout
         if limit is not None and self.deadline is None and self._run.envelope.slice is None:
             self.deadline = self._run.clock.after(limit)
-        if self.deadline is not None and not await self._run.clock.first(
+        in_time = self.deadline is None or await self._run.clock.first(
             self._walking, self.deadline, "timeout of the run"
-        ):
+        )
+        # What takes long to stop was to stop for another reason.
+        if not in_time and not self._cancelled and self._failure is None:
             self._run.resume()
             self._run.gate.reopen()
             await settle([self._walking])
@@ -122,7 +128,8 @@ class Life:
                 return Ending("failed", error=failure.error)
         except StepFailed as failure:
             await self._run.strays.stop()
-            status = "cancelled" if failure.error["type"] == "cancelled" else "failed"
+            was_cancelled = failure.error["type"] == "cancelled" and ended_a_run(failure.error)
+            status = "cancelled" if was_cancelled else "failed"
             return Ending(status, error=failure.error)
         except CLEANED_UP_AFTER as error:
             await self._run.strays.stop()
@@ -134,7 +141,12 @@ class Life:
             return Ending("failed", error=internal_error(error))
 
     def _fitting(self, output: Json) -> Json:
-        return fitting_output(output, self._run.envelope.largest_payload)
+        self._sent = fitting_output(output, self._run.envelope.largest_payload)
+        return output
+
+    def result(self, ending: Ending) -> Json | RawValue:
+        """What a completed run gives Temporal: its output, written already where this execution saw it made."""
+        return ending.output if self._sent is None else RawValue(self._sent)
 
     async def _work(self) -> Json:
         if self._run.envelope.slice is not None:

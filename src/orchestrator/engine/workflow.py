@@ -76,7 +76,7 @@ class FlowWorkflow:
         """Signals that came before the run had taken up what it remembers of those before them."""
 
     @workflow.run
-    async def run(self, args: Sequence[RawValue]) -> Json:
+    async def run(self, args: Sequence[RawValue]) -> Json | RawValue:
         """Resolve the definition, live the run, and end in a way that names what happened."""
         try:
             walk = await self._resolve(args)
@@ -89,7 +89,7 @@ class FlowWorkflow:
             self._show_progress()
             if not self._continued and walk.run.envelope.slice is None:
                 await listen_early(walk)
-            return await self._end(await self._lived(life, args))
+            return await self._end(life, await self._lived(life, args))
         except StepFailed as failure:
             self._fail(failure.error)
         except CLEANED_UP_AFTER as error:
@@ -232,7 +232,7 @@ class FlowWorkflow:
             return
         workflow.continue_as_new(args=taken, task_timeout=timedelta(seconds=5))
 
-    async def _end(self, ending: Ending) -> Json:
+    async def _end(self, life: Life, ending: Ending) -> Json | RawValue:
         if self._addressed or self._continued:
             await self._budget.close_express()
         if ending.status == "cancelled":
@@ -242,9 +242,9 @@ class FlowWorkflow:
                 raise asyncio.CancelledError
             await self._cancel_self()
         if ending.error is not None:
-            self._fail(ending.error)
+            self._fail(ending.error, ending.status)
         self._finish("completed")
-        return ending.output
+        return life.result(ending)
 
     async def _cancel_self(self) -> NoReturn:
         """End as cancelled from within. Temporal knows a cancelled run only by a request from outside, and refuses
@@ -259,9 +259,9 @@ class FlowWorkflow:
         self._status = status
         self._show_progress()
 
-    def _fail(self, error: ErrorRecord) -> NoReturn:
+    def _fail(self, error: ErrorRecord, status: str = "failed") -> NoReturn:
         self._error = error
-        self._finish("timed_out" if error["type"] == "run_timeout" else "failed")
+        self._finish(status)
         raise ApplicationError(str(error["message"]), error, type=str(error["type"]), non_retryable=True)
 
     # -- messages ---------------------------------------------------------------------------------------------
