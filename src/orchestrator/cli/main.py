@@ -16,6 +16,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from orchestrator.cli import (
+    alerts,
     control,
     events,
     flows,
@@ -92,6 +93,7 @@ queues.add_to(app)
 schedules.add_to(app)
 mcp.add_to(app)
 metrics.add_to(app)
+alerts.add_to(app)
 payloads.add_to(app)
 samples.add_to(app)
 

@@ -45,6 +45,8 @@ def _show(found: FlowMetrics) -> None:
     show(
         f"{found.flow}: runs that ended since {moment(found.since)}: {ended}" + ("" if found.complete else " (newest)")
     )
+    if found.alerts:
+        show(f"alerts raised since: {', '.join(f'{count} {status}' for status, count in found.alerts.items())}")
     for name, rate in found.rates.items():
         show(f"{name}: {shown(name, rate)}")
     if found.spreads:

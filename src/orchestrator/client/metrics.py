@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from orchestrator.errors import NotFound
@@ -59,6 +59,8 @@ class FlowMetrics:
     rates: Mapping[str, float] = field(default_factory=dict)
     """Shares of the runs that completed or failed, from 0 to 1; none where there were no such runs."""
     steps: Mapping[str, Steps] = field(default_factory=dict)
+    alerts: Mapping[str, int] = field(default_factory=dict)
+    """How many alerts were raised in the window, by how they stand: ``waiting``, ``sent``, ``failed``."""
 
 
 async def metrics_of(store: Store, flow: str, window: float = DAY, *, now: datetime | None = None) -> FlowMetrics:
@@ -74,7 +76,7 @@ async def metrics_of(store: Store, flow: str, window: float = DAY, *, now: datet
     until = now or datetime.now(UTC)
     since = until - timedelta(seconds=window)
     lines = await store.ledger.window(flow, since, until, MOST_RUNS + 1)
-    return _summed(flow, since, until, named, lines)
+    return replace(_summed(flow, since, until, named, lines), alerts=await store.alerts.counts(flow, since))
 
 
 def _named(monitoring: Mapping[str, Json] | None) -> list[str]:
@@ -94,14 +96,21 @@ def _summed(flow: str, since: datetime, until: datetime, named: Sequence[str], l
         until,
         dict(sorted(statuses.items())),
         complete=len(lines) <= MOST_RUNS,
-        spreads={
-            name: _spread([getattr(line, name) for line in told])
-            for name in named
-            if told and not METRICS[name].of_flow
-        },
+        spreads=_spreads(named, told),
         rates={name: rate for name, rate in _rates(statuses).items() if name in named},
         steps=_steps(told),
     )
+
+
+def _spreads(named: Sequence[str], lines: Sequence[Line]) -> dict[str, Spread]:
+    """Of a run that Temporal ended nothing is known but its time."""
+    whole = [line for line in lines if not line.cut_off]
+    found: dict[str, Spread] = {}
+    for name in named:
+        known = lines if name == "execution_time" else whole
+        if known and not METRICS[name].of_flow:
+            found[name] = _spread([getattr(line, name) for line in known])
+    return found
 
 
 def _rates(statuses: Mapping[str, int]) -> dict[str, float]:

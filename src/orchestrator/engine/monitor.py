@@ -1,8 +1,9 @@
 """A run under the eyes of its flow's ``monitoring``: alerts while it goes on and at its end, and its line in the
 ledger.
 
-A flow without ``monitoring`` has none of this. With it, a run costs one local activity at its end, one timer at a time
-where an alert names ``execution_time``, and one activity for each alert that is raised.
+A run keeps its alerts in the store and waits for nothing else: whoever is behind the doors sends them. A flow without
+``monitoring`` has none of this. With it, a run costs one local activity at its end, by which alerts are kept too, one
+timer at a time where an alert names ``execution_time``, and one activity for each alert that is raised before the end.
 """
 
 from __future__ import annotations
@@ -31,8 +32,9 @@ PLACE = "#monitoring"
 RECORDING = RetryPolicy(maximum_interval=timedelta(seconds=10), maximum_attempts=6)
 """How often a run tries to be written down. Bounded by attempts: while a local activity waits for its next one, its
 total time does not end it (tested)."""
-_POLICY = Retry(max_attempts=5, max_interval=10.0)
-_TIMEOUT = Timeout(attempt=30.0, total=120.0)
+_POLICY = Retry(max_attempts=5, max_interval=10.0, on=("*",))
+_TIMEOUT = Timeout(attempt=10.0, total=30.0)
+"""For the store to keep an alert."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,13 +77,15 @@ class Monitor:
             self._state["queued"] = self._run.clock.now() - self._state["begun"]
 
     async def ended(self, status: str, error: Json) -> None:
-        """The run is over: write it down, raise what holds of it, and wait until everybody is told."""
+        """The run is over: write it down with the alerts that hold of it. Nobody waits until they are sent."""
         if not self._on:
             return
         if self._watching is not None:
             await settle([self._watching])
-        for place, values in await self._record(status, error):
-            self._raise(self._alerts[place], values, status)
+        await outlast(list(self._sending.values()))
+        self._sending.clear()
+        for alert, values in await self._record(status, error):
+            self._raise(alert, values, status)
         await outlast(list(self._sending.values()))
 
     # -- while the run goes on --------------------------------------------------------------------------------
@@ -111,16 +115,16 @@ class Monitor:
 
     # -- its end ----------------------------------------------------------------------------------------------
 
-    async def _record(self, status: str, error: Json) -> list[tuple[int, dict[str, float | None]]]:
-        """Write the run into the ledger; the alerts that hold, rates over recent runs included. Where the ledger cannot
-        be reached the run's warnings say so, and what the run knows itself decides."""
-        left = [alert for alert in self._alerts if alert.place not in (*self._state["told"], *self._sending)]
+    async def _record(self, status: str, error: Json) -> list[tuple[_Alert, dict[str, float | None]]]:
+        """Write the run into the ledger and keep the alerts that hold, rates over recent runs included. Where the
+        store cannot be reached the run's warnings say so, and what the run knows itself holds is left to be raised."""
+        left = [alert for alert in self._alerts if alert.place not in self._state["told"]]
         values = self._values()
-        asked = [{"alert": one.place, "condition": one.told["condition"], "any": one.told["any"]} for one in left]
+        asked = [{"alert": one.place, **one.told} for one in left]
         # A run that is about to continue as new waits for it.
         self._run.budget.hold()
         try:
-            found: list[dict[str, Json]] = await workflow.execute_local_activity(
+            await workflow.execute_local_activity(
                 RECORD_RUN,
                 args=[self._line(status, error, values), asked],
                 start_to_close_timeout=timedelta(seconds=10),
@@ -131,10 +135,10 @@ class Monitor:
             if is_cancelled_exception(failed):
                 raise asyncio.CancelledError from failed
             self._run.warnings.append(f"the run is missing from its flow's metrics: {failed.cause or failed}")
-            return [(one.place, values) for one in left if holds(one.condition, values)]
+            return [(one, values) for one in left if holds(one.condition, values)]
         finally:
             self._run.budget.release()
-        return [(int(one["alert"]), one["values"]) for one in found]
+        return []
 
     def _line(self, status: str, error: Json, values: dict[str, float | None]) -> dict[str, Json]:
         definition, envelope = self._run.envelope.definition, self._run.envelope
@@ -152,7 +156,7 @@ class Monitor:
             line["error"] = error.get("type")
         return line | values
 
-    # -- telling ----------------------------------------------------------------------------------------------
+    # -- raising ----------------------------------------------------------------------------------------------
 
     def _raise(self, alert: _Alert, values: dict[str, float | None], status: str) -> None:
         if alert.place not in self._state["told"] and alert.place not in self._sending:
@@ -160,13 +164,17 @@ class Monitor:
             self._sending[alert.place] = asyncio.create_task(sending)
 
     async def _send(self, alert: _Alert, values: dict[str, float | None], status: str) -> None:
-        definition = self._run.envelope.definition
+        definition, first = self._run.envelope.definition, workflow.info().first_execution_run_id
         node = Node("alert", ALERT, definition.file, timeout=_TIMEOUT)
-        told = {name: alert.told[name] for name in ("condition", "channel", "message")}
-        told |= {"found": described(alert.condition, values), "values": values, "status": status}
+        told = {"condition": alert.told["condition"], "message": alert.told["message"], "status": status}
+        told |= {"found": described(alert.condition, values), "values": values}
+        args = [alert.place, first, alert.told["channel"], told]
         try:
-            await self._run.activities.run(Call(node, f"#alert/{alert.place}", ALERT, [told], retry=_POLICY))
+            await self._run.activities.run(Call(node, f"#alert/{alert.place}", ALERT, args, retry=_POLICY))
         except StepFailed as failure:
-            message = failure.error["message"]
-            self._run.warnings.append(f"alert '{alert.told['condition']}' could not be told: {message}")
-        self._state["told"].append(alert.place)
+            # Before the run's end it is only put off until then.
+            if status != "running":
+                message = failure.error["message"]
+                self._run.warnings.append(f"alert '{alert.told['condition']}' is told to nobody: {message}")
+        else:
+            self._state["told"].append(alert.place)

@@ -65,6 +65,7 @@ class MetricsShown(BaseModel):
     steps: dict[str, dict[str, float]] = Field(
         description="By step: runs, failed, attempts, mean seconds, longest, tokens, cost"
     )
+    alerts: dict[str, int] = Field(description="Alerts raised since then: how many are waiting, sent, failed")
 
 
 class Finding(BaseModel):

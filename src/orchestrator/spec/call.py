@@ -44,12 +44,12 @@ ANNOUNCE = "announce"
 """Activity: accepts an event that the engine tells of a run. Arguments: its type, its data."""
 
 RECORD_RUN = "record-run"
-"""Local activity: writes the end of a run into the ledger. Arguments: the run as ``store.ledger`` keeps it, and its
-alerts by place: ``{"alert", "condition", "any"}``. Returns those that hold, with what was found: ``{"alert",
-"values"}``."""
+"""Local activity: writes the end of a run into the ledger, and keeps those of its alerts that hold. Arguments: the run
+as ``store.ledger`` keeps it, and its alerts: ``{"alert", "condition", "any", "channel", "message"}``."""
 
 ALERT = "alert"
-"""Activity: tells a channel of an alert: ``{"condition", "found", "values", "channel", "message", "status"}``."""
+"""Activity: keeps an alert for whoever sends it. Arguments: its place in the flow, the run's first execution, its
+channel, and ``{"condition", "found", "values", "message", "status"}``."""
 
 PERMITS = "orchestrator.permits"
 """Workflow that hands out the permits of one flow and key; its id begins so too."""

@@ -1,4 +1,4 @@
-"""The activity by which an alert reaches its channel."""
+"""Alerts: the activity that keeps one for whoever sends it, and how its channel is told."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 from temporalio import activity
 
-from orchestrator.errors import TerminalError
+from orchestrator.errors import StepError, TerminalError, Unavailable
 from orchestrator.spec.acts.email import EmailConfig
 from orchestrator.spec.acts.notification import NotificationConfig
 from orchestrator.spec.acts.slack import SlackConfig
@@ -16,36 +16,58 @@ from orchestrator.spec.slack import SlackWorkspace
 from orchestrator.steps import email, notification, slack
 from orchestrator.steps.account import account
 from orchestrator.steps.attempt import current_step
-from orchestrator.steps.context import StepContext
+from orchestrator.steps.context import STORE, StepContext
 from orchestrator.steps.sent import Sent
+from orchestrator.store.alerts import Alert, alert_id
+from orchestrator.store.database import Store
 
 Json = Any
 
 
 @activity.defn(name=ALERT)
-async def alert(told: dict[str, Json]) -> Json:
-    """Tell the channel of ``told`` that its condition holds: what the step for that channel answers. Attempts after one
-    that told it tell it no more. Raises what ``notification.send``, ``slack.send`` and ``email.send`` raise."""
-    context, sent = current_step(), Sent.so_far()
-    channel = str(told["channel"])
+async def alert(place: int, execution: str, channel: str, told: dict[str, Json]) -> None:
+    """Keep an alert of the running run for whoever sends it: the ``place``-th of its flow. Attempts keep one. Raises
+    StepError ``store_unavailable``."""
+    context = current_step()
+    store: Store | None = context.resources.lent(STORE)
+    if store is None:
+        return
+    raised = Alert(
+        id=alert_id(context.run_id, execution, place),
+        flow=context.flow,
+        version=context.version,
+        run_id=context.run_id,
+        channel=channel,
+        told=told,
+    )
+    try:
+        await store.alerts.put([raised])
+    except Unavailable as error:
+        raise StepError("store_unavailable", str(error)) from error
+
+
+async def tell(channel: str, told: dict[str, Json], context: StepContext, sent: Sent) -> None:
+    """Tell the channel that the condition of ``told`` holds, in every way it has; ``sent`` notes those that took it,
+    and they are told no more. Raises what ``notification.send``, ``slack.send`` and ``email.send`` raise."""
     if channel in context.project.contacts:
-        return await notification.send(_news(channel, told, context), context, sent)
-    if channel == "slack" or channel.startswith("#"):
+        await notification.send(_news(channel, told, context), context, sent)
+    elif channel == "slack" or channel.startswith("#"):
         where = _slack_channel(context) if channel == "slack" else channel
         message = "\n".join([f"*{slack.escaped(_headline(told, context))}*", *map(slack.escaped, _rest(told, context))])
-        return await slack.send(SlackConfig(channel=where, message=message), context, sent)
-    if channel == "email" or "@" in channel:
+        await slack.send(SlackConfig(channel=where, message=message), context, sent)
+    elif channel == "email" or "@" in channel:
         to = _addressees(context) if channel == "email" else channel
         text = "\n\n".join([_headline(told, context), *_rest(told, context)]) + "\n"
-        return await email.send(EmailConfig(to=to, subject=_headline(told, context), text=text), context, sent)
-    raise TerminalError("not_found", f"no contact '{channel}' under contacts in orchestrator.yaml")
+        await email.send(EmailConfig(to=to, subject=_headline(told, context), text=text), context, sent)
+    else:
+        raise TerminalError("not_found", f"no contact '{channel}' under contacts in orchestrator.yaml")
 
 
 def _news(contact: str, told: dict[str, Json], context: StepContext) -> NotificationConfig:
     data = {"condition": told["condition"], "status": told["status"]}
     data |= {name: value for name, value in told["values"].items() if value is not None}
     message = " ".join([_headline(told, context), *_own(told)])
-    return NotificationConfig(target=contact, message=message, data=data, severity="warning")
+    return NotificationConfig(target=contact, message=message, data=data, severity="warning", require="all")
 
 
 def _headline(told: dict[str, Json], context: StepContext) -> str:

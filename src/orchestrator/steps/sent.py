@@ -32,6 +32,11 @@ class Sent:
         known = first.get(_MEMBER) if isinstance(first, dict) else None
         return cls(known if isinstance(known, dict) else {})
 
+    @property
+    def known(self) -> Mapping[str, Json]:
+        """All of it."""
+        return self._known
+
     async def once(self, context: StepContext, send: Send) -> Json:
         """What ``send`` answers, or answered in an earlier attempt. Raises what it raises."""
         key = context.idempotency_key

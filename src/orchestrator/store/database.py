@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import text
 
+from orchestrator.store.alerts import Alerts
 from orchestrator.store.audit import Audit
 from orchestrator.store.cache import Cache
 from orchestrator.store.connection import Database
@@ -37,6 +38,7 @@ class Store:
         self.events = Events(database)
         self.files = Files(database)
         self.ledger = Ledger(database)
+        self.alerts = Alerts(database)
         self.listeners = Listeners(database)
         self.keys = SigningKeys(database)
         self.responses = Responses(database)

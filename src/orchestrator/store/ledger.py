@@ -14,6 +14,8 @@ from orchestrator.spec.definition import Json
 from orchestrator.store import tables
 from orchestrator.store.connection import Database, insert_into
 
+_MISSING = "ended runs"
+"""Under which name is kept until when runs that ended unnoticed were looked for."""
 COUNTED = ("completed", "failed", "timed_out")
 """Ends that rates are made of: who cancels a run says nothing about the flow."""
 
@@ -47,6 +49,11 @@ class Line:
         """SHA-256 (hex) of what names the run."""
         return hashlib.sha256(json.dumps([self.run_id, self.execution]).encode()).hexdigest()
 
+    @property
+    def cut_off(self) -> bool:
+        """Whether Temporal ended the run, which could not say then what its steps took."""
+        return self.status == "terminated" or (self.status == "timed_out" and self.error == "timed_out")
+
 
 @dataclass(frozen=True, slots=True)
 class Recent:
@@ -69,28 +76,38 @@ class Ledger:
 
     async def write(self, line: Line) -> None:
         """Keep a line. The same run again replaces it."""
-        members = {
-            "run_id": line.run_id,
-            "flow": line.flow,
-            "version": line.version,
-            "status": line.status,
-            "started_at": line.started_at,
-            "finished_at": line.finished_at,
-            "execution_time": line.execution_time,
-            "queue_time": line.queue_time,
-            "step_duration": line.step_duration,
-            "attempts": line.attempts,
-            "tokens": line.tokens,
-            "cost": line.cost,
-            "trigger": line.trigger,
-            "error": line.error,
-            "steps": json.dumps(line.steps, separators=(",", ":")),
-        }
+        members = _members(line)
         async with self._database.writing() as connection:
             await connection.execute(
                 insert_into(connection, tables.ledger)
                 .values(id=line.id, held="[]", **members)
                 .on_conflict_do_update(index_elements=["id"], set_=members)
+            )
+
+    async def add(self, line: Line) -> bool:
+        """Keep a line unless the run has one; whether it had none. Raises Unavailable."""
+        async with self._database.writing() as connection:
+            inserted = await connection.execute(
+                insert_into(connection, tables.ledger)
+                .values(id=line.id, held="[]", **_members(line))
+                .on_conflict_do_nothing(index_elements=["id"])
+            )
+        return inserted.rowcount == 1
+
+    async def looked_until(self) -> datetime | None:
+        """Until when runs that ended without a line were looked for; None where nobody has. Raises Unavailable."""
+        query = select(tables.looked.c.until).where(tables.looked.c.name == _MISSING)
+        async with self._database.reading() as connection:
+            found: datetime | None = (await connection.execute(query)).scalar_one_or_none()
+        return found
+
+    async def look(self, until: datetime) -> None:
+        """Runs that ended without a line have been looked for until then. Raises Unavailable."""
+        async with self._database.writing() as connection:
+            await connection.execute(
+                insert_into(connection, tables.looked)
+                .values(name=_MISSING, until=until)
+                .on_conflict_do_update(index_elements=["name"], set_={"until": until})
             )
 
     async def recent(self, flow: str, most: int) -> Recent:
@@ -143,6 +160,26 @@ class Ledger:
         async with self._database.writing() as connection:
             gone = await connection.execute(delete(tables.ledger).where(tables.ledger.c.finished_at < before))
         return gone.rowcount
+
+
+def _members(line: Line) -> dict[str, Json]:
+    return {
+        "run_id": line.run_id,
+        "flow": line.flow,
+        "version": line.version,
+        "status": line.status,
+        "started_at": line.started_at,
+        "finished_at": line.finished_at,
+        "execution_time": line.execution_time,
+        "queue_time": line.queue_time,
+        "step_duration": line.step_duration,
+        "attempts": line.attempts,
+        "tokens": line.tokens,
+        "cost": line.cost,
+        "trigger": line.trigger,
+        "error": line.error,
+        "steps": json.dumps(line.steps, separators=(",", ":")),
+    }
 
 
 def _between(since: datetime, until: datetime) -> ColumnElement[bool]:

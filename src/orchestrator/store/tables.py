@@ -362,3 +362,35 @@ ledger = Table(
     Index("ledger_by_flow", "flow", "finished_at"),
     Index("ledger_by_time", "finished_at"),
 )
+
+alerts = Table(
+    "alert",
+    metadata,
+    # Of run, first execution and place in the flow.
+    Column("id", String(64), primary_key=True),
+    Column("flow", String(100), nullable=False),
+    Column("version", String(200), nullable=False),
+    Column("run_id", Text, nullable=False),
+    Column("channel", Text, nullable=False),
+    # JSON as text, as in cached_output.
+    Column("told", Text, nullable=False),
+    Column("status", String(10), nullable=False),
+    Column("raised_at", Instant, nullable=False),
+    Column("since", Instant, nullable=False),
+    Column("due_at", Instant, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("sent", Text, nullable=False),
+    Column("problem", Text),
+    Column("ended_at", Instant),
+    Index("alert_by_turn", "status", "due_at"),
+    Index("alert_by_flow", "flow", "raised_at"),
+    Index("alert_by_time", "raised_at"),
+)
+
+looked = Table(
+    "looked",
+    metadata,
+    # What looks again and again, and until when it has seen everything.
+    Column("name", String(100), primary_key=True),
+    Column("until", Instant, nullable=False),
+)

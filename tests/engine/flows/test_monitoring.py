@@ -1,26 +1,21 @@
-"""Alerts about a run while it goes on and at its end, and its line in the ledger."""
+"""Alerts that a run raises while it goes on and at its end, and its line in the ledger."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import pytest
 from temporalio.api.enums.v1 import EventType
 from temporalio.common import RetryPolicy
-from tests.engine.flows.recorder import Recorder, open_recorder
 from tests.engine.harness import Workbench, events, failure_of, scheduled, untroubled
 
 from orchestrator.errors import Unavailable
+from orchestrator.spec.definition import Retry
+from orchestrator.store.alerts import Alert
 from orchestrator.store.ledger import Line
 
-PROJECT = """
-slack: {{token: xoxb-1234, api: "{url}/api", channel: "#alerts"}}
-contacts:
-  ops: {{webhook: "{url}/hook"}}
-"""
 SLOW = """
 id: {id}
 monitoring: {{alerts: [{{condition: "execution_time > {limit}", channel: {channel}}}]}}
@@ -40,20 +35,14 @@ def bench(workbench: Workbench, request: pytest.FixtureRequest) -> Workbench:
     return workbench
 
 
-@pytest.fixture
-def recorder(workbench: Workbench) -> Iterator[Recorder]:
-    with open_recorder() as opened:
-        (workbench.settings.project_dir / "orchestrator.yaml").write_text(PROJECT.format(url=opened.url))
-        yield opened
-
-
-async def told(recorder: Recorder, count: int) -> list[Any]:
-    """What the recorder was posted, once there are so many."""
+async def raised(bench: Workbench, flow: str, count: int) -> list[Alert]:
+    """The flow's alerts, oldest first, once there are so many."""
     for _ in range(1200):
-        if len(recorder.posted) >= count:
-            return [body for _, body in recorder.posted]
+        found = await bench.store.alerts.list(flow=flow)
+        if len(found) >= count:
+            return found[::-1]
         await asyncio.sleep(0.025)
-    raise AssertionError(f"{recorder.posted} instead of {count}")
+    raise AssertionError(f"{found} instead of {count}")
 
 
 async def lines(bench: Workbench, flow: str) -> list[Line]:
@@ -61,49 +50,42 @@ async def lines(bench: Workbench, flow: str) -> list[Line]:
     return await bench.store.ledger.window(flow, now - timedelta(days=1), now + timedelta(days=1), 100)
 
 
-async def test_an_alert_about_a_runs_time_is_raised_while_it_is_over_it_and_once(
-    bench: Workbench, recorder: Recorder
-) -> None:
+async def test_an_alert_about_a_runs_time_is_raised_while_it_is_over_it_and_once(bench: Workbench) -> None:
     handle = await bench.start(SLOW.format(id="slow", limit="200ms", channel="slack"))
-    [message] = await told(recorder, 1)
-    assert message["channel"] == "#alerts"
-    assert message["text"].startswith("*slow: execution_time &gt; 200ms (execution_time is ")
-    assert f"Run {handle.id}, version , goes on" in message["text"]
+    [alert] = await raised(bench, "slow", 1)
+    assert (alert.run_id, alert.version, alert.channel, alert.status) == (handle.id, "", "slack", "waiting")
+    assert (alert.told["condition"], alert.told["status"]) == ("execution_time > 200ms", "running")
+    assert alert.told["found"].startswith("execution_time is ")
     await handle.signal("go", {})
     await asyncio.wait_for(handle.result(), 30)
-    assert len(recorder.posted) == 1
+    assert len(await raised(bench, "slow", 1)) == 1
     assert (await handle.query("state"))["warnings"] == []
     await untroubled(handle)
 
 
-async def test_a_run_that_is_quick_enough_raises_nothing_and_is_written_down(
-    bench: Workbench, recorder: Recorder
-) -> None:
+async def test_a_run_that_is_quick_enough_raises_nothing_and_is_written_down(bench: Workbench) -> None:
     handle = await bench.start(SLOW.format(id="quick", limit="1h", channel="slack"))
     await handle.signal("go", {})
     await asyncio.wait_for(handle.result(), 30)
-    assert recorder.posted == []
+    assert await raised(bench, "quick", 0) == []
     [line] = await lines(bench, "quick")
     assert (line.run_id, line.status, line.trigger, line.error) == (handle.id, "completed", "api", None)
     assert 0 <= line.execution_time < 600
     await untroubled(handle)
 
 
-async def test_a_paused_run_is_watched_all_the_same(bench: Workbench, recorder: Recorder) -> None:
+async def test_a_paused_run_is_watched_all_the_same(bench: Workbench) -> None:
     handle = await bench.start(SLOW.format(id="paused", limit="500ms", channel="ops"))
     await handle.signal("orchestrator.pause", {})
-    [news] = await told(recorder, 1)
-    assert news["data"]["condition"] == "execution_time > 500ms"
-    assert news["data"]["status"] == "running"
+    [alert] = await raised(bench, "paused", 1)
+    assert (alert.told["condition"], alert.told["status"]) == ("execution_time > 500ms", "running")
     await handle.signal("orchestrator.resume", {})
     await handle.signal("go", {})
     await asyncio.wait_for(handle.result(), 30)
-    assert len(recorder.posted) == 1
+    assert len(await raised(bench, "paused", 1)) == 1
 
 
-async def test_what_steps_took_is_counted_and_alerts_about_it_are_raised_at_the_end(
-    bench: Workbench, recorder: Recorder
-) -> None:
+async def test_what_steps_took_is_counted_and_alerts_about_it_are_raised_at_the_end(bench: Workbench) -> None:
     text = """
     id: counted
     monitoring:
@@ -121,10 +103,10 @@ async def test_what_steps_took_is_counted_and_alerts_about_it_are_raised_at_the_
     """
     handle = await bench.start(text)
     await asyncio.wait_for(handle.result(), 30)
-    sent = dict(recorder.posted)
-    assert sorted(path for path, _ in recorder.posted) == ["/api/chat.postMessage", "/hook"]
-    assert sent["/hook"]["message"] == "counted: attempts >= 3 (attempts is 3) Look at the vendor."
-    assert sent["/hook"]["data"]["status"] == "completed"
+    alerts = {one.channel: one for one in await raised(bench, "counted", 2)}
+    assert sorted(alerts) == ["#ops", "ops"]
+    told = alerts["ops"].told
+    assert (told["found"], told["message"], told["status"]) == ("attempts is 3", "Look at the vendor.", "completed")
     [line] = await lines(bench, "counted")
     assert line.attempts == 3
     assert {name: step["runs"] for name, step in line.steps.items()} == {"hard": 1, "easy": 3}
@@ -133,47 +115,42 @@ async def test_what_steps_took_is_counted_and_alerts_about_it_are_raised_at_the_
     await untroubled(handle)
 
 
-async def test_an_alert_that_cannot_be_sent_is_a_warning_and_fails_nothing(
-    workbench: Workbench, recorder: Recorder
+async def test_an_alert_that_the_store_cannot_keep_yet_is_raised_at_the_runs_end(
+    workbench: Workbench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    handle = await workbench.start(SLOW.format(id="mute", limit="1ms", channel="nobody"))
-    for _ in range(1200):
-        if (await handle.query("state"))["warnings"]:
-            break
-        await asyncio.sleep(0.025)
-    await handle.signal("go", {})
-    await asyncio.wait_for(handle.result(), 30)
-    [warning] = (await handle.query("state"))["warnings"]
-    assert warning == (
-        "alert 'execution_time > 1ms' could not be told: no contact 'nobody' under contacts in orchestrator.yaml"
-    )
+    put, refused = workbench.store.alerts.put, asyncio.Event()
 
+    async def refuse(alerts: Sequence[Alert]) -> None:
+        refused.set()
+        raise Unavailable("a full disk")
 
-async def test_an_alert_is_sent_again_until_its_channel_takes_it(workbench: Workbench, recorder: Recorder) -> None:
-    recorder.refusals = {"/hook": 2}
-    handle = await workbench.start(SLOW.format(id="stubborn", limit="1ms", channel="ops"))
-    await told(recorder, 1)
+    monkeypatch.setattr("orchestrator.engine.monitor._POLICY", Retry(max_attempts=1))
+    monkeypatch.setattr(workbench.store.alerts, "put", refuse)
+    handle = await workbench.start(SLOW.format(id="late", limit="1ms", channel="ops"))
+    await asyncio.wait_for(refused.wait(), 30)
+    monkeypatch.setattr(workbench.store.alerts, "put", put)
     await handle.signal("go", {})
     await asyncio.wait_for(handle.result(), 60)
-    assert recorder.paths() == ["/hook"]
+    [alert] = await raised(workbench, "late", 1)
+    assert alert.told["status"] == "completed"
     assert (await handle.query("state"))["warnings"] == []
 
 
-async def test_a_rate_over_recent_runs_is_told_when_it_begins_to_hold(workbench: Workbench, recorder: Recorder) -> None:
+async def test_a_rate_over_recent_runs_is_told_when_it_begins_to_hold(workbench: Workbench) -> None:
     text = FAILING.format(id="rated", condition='"success_rate < 60%"')
-    for fail, posts in ((False, 0), (True, 1), (True, 1), (False, 1), (False, 1), (True, 2), (True, 2)):
+    for fail, count in ((False, 0), (True, 1), (True, 1), (False, 1), (False, 1), (True, 2), (True, 2)):
         handle = await workbench.start(text, {"fail": fail})
         if fail:
             await failure_of(handle)
         else:
             await asyncio.wait_for(handle.result(), 30)
-        assert len(recorder.posted) == posts, (fail, posts, recorder.posted)
-    assert recorder.posted[0][1]["data"]["success_rate"] == 0.5
+        assert len(await raised(workbench, "rated", 0)) == count, (fail, count)
+    assert (await raised(workbench, "rated", 2))[0].told["values"]["success_rate"] == 0.5
     assert [line.error for line in await lines(workbench, "rated")].count("broken") == 4
 
 
 async def test_a_failed_run_a_cancelled_one_and_one_out_of_time_are_written_down_as_what_they_are(
-    workbench: Workbench, recorder: Recorder
+    workbench: Workbench,
 ) -> None:
     cancelled = await workbench.start(SLOW.format(id="ends", limit="1h", channel="ops"))
     await workbench.waiting(cancelled, "asked")
@@ -189,7 +166,7 @@ async def test_a_failed_run_a_cancelled_one_and_one_out_of_time_are_written_down
 
 
 async def test_where_the_ledger_cannot_be_written_the_run_ends_all_the_same(
-    workbench: Workbench, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+    workbench: Workbench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def refuse(line: Line) -> None:
         raise Unavailable("a full disk")
@@ -200,13 +177,13 @@ async def test_where_the_ledger_cannot_be_written_the_run_ends_all_the_same(
     text = FAILING.format(id="unwritten", condition='"attempts < 1 or success_rate < 1%"')
     handle = await workbench.start(text, {"fail": False})
     await asyncio.wait_for(handle.result(), 60)
-    assert len(recorder.posted) == 1
+    assert len(await raised(workbench, "unwritten", 1)) == 1
     [warning] = (await handle.query("state"))["warnings"]
     assert warning.startswith("the run is missing from its flow's metrics")
 
 
-async def test_what_monitoring_costs(workbench: Workbench, recorder: Recorder) -> None:
-    """One marker at the end, and an activity for each alert that is raised; no timer where none is about time."""
+async def test_what_monitoring_costs(workbench: Workbench) -> None:
+    """One marker at the end, alerts that are raised there included; no timer where none is about time."""
     text = """
     id: cheap
     monitoring: {metrics: [execution_time], alerts: [{condition: attempts > 0, channel: ops}]}
@@ -215,20 +192,21 @@ async def test_what_monitoring_costs(workbench: Workbench, recorder: Recorder) -
     handle = await workbench.start(text)
     await asyncio.wait_for(handle.result(), 30)
     kinds = [event.event_type for event in await events(handle)]
-    assert await scheduled(handle) == ["a", "#alert/0"]
+    assert await scheduled(handle) == ["a"]
+    assert len(await raised(workbench, "cheap", 1)) == 1
     assert kinds.count(EventType.EVENT_TYPE_MARKER_RECORDED) == 1
     assert kinds.count(EventType.EVENT_TYPE_TIMER_STARTED) == 0
 
 
-async def test_a_test_run_raises_no_alert_and_does_not_count(workbench: Workbench, recorder: Recorder) -> None:
+async def test_a_test_run_raises_no_alert_and_does_not_count(workbench: Workbench) -> None:
     handle = await workbench.start(SLOW.format(id="tried", limit="1ms", channel="ops"), test=True)
     await handle.signal("go", {})
     await asyncio.wait_for(handle.result(), 30)
-    assert recorder.posted == []
+    assert await raised(workbench, "tried", 0) == []
     assert await lines(workbench, "tried") == []
 
 
-async def test_the_time_a_run_waits_for_its_turn_is_its_queue_time(workbench: Workbench, recorder: Recorder) -> None:
+async def test_the_time_a_run_waits_for_its_turn_is_its_queue_time(workbench: Workbench) -> None:
     text = "concurrency: {limit: 1}" + SLOW.format(id="turns", limit="1h", channel="ops")
     first = await workbench.start(text)
     await workbench.waiting(first, "asked")

@@ -63,3 +63,10 @@ async def test_old_runs_are_forgotten(store: Store) -> None:
     assert await store.ledger.purge(86400.0) == 1
     [left] = await store.ledger.window("f", NOON - timedelta(days=1), now + timedelta(days=1), 10)
     assert left.run_id == "run-2"
+
+
+async def test_a_line_that_is_added_replaces_none(store: Store) -> None:
+    assert await store.ledger.add(line(1))
+    assert not await store.ledger.add(replace(line(1), status="terminated"))
+    [kept] = await store.ledger.window("f", NOON, NOON + timedelta(hours=1), 10)
+    assert kept.status == "completed"
