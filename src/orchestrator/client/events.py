@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from datetime import datetime
 from orchestrator.admission import now_text
 from orchestrator.errors import EventInvalid, FieldProblem
 from orchestrator.spec.definition import Json
-from orchestrator.spec.events import data_problems
+from orchestrator.spec.events import OWN_SOURCE, data_problems
 from orchestrator.spec.project import Project
 from orchestrator.store.database import Store
 from orchestrator.store.events import Event
@@ -21,6 +22,8 @@ MEMBERS = ("specversion", "id", "type", "source", "subject", "time", "data", "da
 DEFAULT_SOURCE = "api"
 _LONGEST = {"id": 1_000, "type": 255, "source": 2_000, "subject": 2_000}
 """Characters."""
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+"""What CloudEvents has in no text: it would break the lines of a log."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +55,17 @@ async def send_events(store: Store, project: Project, given: Sequence[Mapping[st
 
 def _read(members: Mapping[str, Json], project: Project) -> tuple[Event | None, list[FieldProblem]]:
     problems = [
-        FieldProblem(name, f"is text of 1 to {longest} characters")
+        FieldProblem(name, f"is text of 1 to {longest} characters, none of them a control character")
         for name, longest in _LONGEST.items()
         if (name in members or name == "type") and not _is_text(members.get(name), longest)
     ]
     if members.get("specversion", "1.0") != "1.0":
         problems.append(FieldProblem("specversion", f"is 1.0, and not {str(members['specversion'])[:20]!r}"))
+    if members.get("source") == OWN_SOURCE:
+        # Whoever could tell of runs would start what is meant for their failures, and keep the engine from telling.
+        problems.append(FieldProblem("source", f"'{OWN_SOURCE}' is the engine's own; name who sends this"))
+    if members.get("data_base64") is not None:
+        problems.append(FieldProblem("data_base64", "binary data is not taken: send JSON or text as `data`"))
     time = members.get("time")
     if time is not None and not _is_instant(time):
         problems.append(FieldProblem("time", f"is an instant such as 2026-01-31T09:00:00Z, and not {str(time)[:60]!r}"))
@@ -80,7 +88,7 @@ def _read(members: Mapping[str, Json], project: Project) -> tuple[Event | None, 
 
 
 def _is_text(value: Json, longest: int) -> bool:
-    return isinstance(value, str) and 0 < len(value) <= longest and "\x00" not in value
+    return isinstance(value, str) and 0 < len(value) <= longest and _CONTROL.search(value) is None
 
 
 def _is_instant(value: Json) -> bool:

@@ -15,6 +15,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from orchestrator.client import Client
 from orchestrator.client.queues import QueueDesk
 from orchestrator.client.transcript import forget_old
+from orchestrator.dispatch.alerts import AlertSender
+from orchestrator.dispatch.ended import EndedRuns
 from orchestrator.dispatch.events import EventRouter
 from orchestrator.dispatch.files import FolderWatcher
 from orchestrator.dispatch.loops import Dispatcher
@@ -67,12 +69,13 @@ def create_app(client: Client, store: Store, project: Project | Callable[[], Pro
     mcp_door = Door(create_server(client, store, current_project, settings), settings)
     subscriptions = Subscriptions(store)
     desk = QueueDesk(store, current_project, settings)
-    dispatcher = _behind_the_doors(client, subscriptions, desk)
+    alerts = AlertSender(store, current_project, settings)
+    dispatcher = _behind_the_doors(client, subscriptions, desk, alerts)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         purging = asyncio.create_task(_purge(client, store, settings), name="purge the store")
-        async with mcp_door.open(), aclosing(desk), dispatcher:
+        async with mcp_door.open(), aclosing(desk), aclosing(alerts), dispatcher:
             yield
         purging.cancel()
         await asyncio.wait([purging])
@@ -105,7 +108,7 @@ def create_app(client: Client, store: Store, project: Project | Callable[[], Pro
         app.mount("/codec", codec_app(client.temporal.data_converter, settings.codec_origins))
     app.router.default = webhooks
     describe(app, routes)
-    app.add_middleware(BodyLimit, limit=settings.max_body, prefix="/v1/")
+    app.add_middleware(BodyLimit, limit=settings.max_body, prefix="/v1/", seconds=settings.body_timeout)
     app.add_middleware(StraightToWebhooks, webhooks=webhooks, routes=routes)
     app.add_middleware(PlainPaths)
     return app
@@ -125,10 +128,17 @@ def _api(client: Client, store: Store, project: Callable[[], Project], settings:
     ]
 
 
-def _behind_the_doors(client: Client, subscriptions: Subscriptions, desk: QueueDesk) -> Dispatcher:
+def _behind_the_doors(client: Client, subscriptions: Subscriptions, desk: QueueDesk, alerts: AlertSender) -> Dispatcher:
     """What goes on as long as the gateway is up."""
     return Dispatcher(
-        [EventRouter(client, subscriptions), QueueConsumer(client, desk), ScheduleKeeper(client), FolderWatcher(client)]
+        [
+            EventRouter(client, subscriptions),
+            QueueConsumer(client, desk),
+            ScheduleKeeper(client),
+            FolderWatcher(client),
+            EndedRuns(client),
+            alerts,
+        ]
     )
 
 
@@ -159,6 +169,7 @@ async def _purge(client: Client, store: Store, settings: Settings) -> None:
             await store.uploads.purge()
             await store.audit.purge(settings.audit_days * _DAY)
             await store.ledger.purge(settings.ledger_days * _DAY)
+            await store.alerts.purge(settings.ledger_days * _DAY)
             await forget_old(store, client.temporal)
         except Unavailable as error:
             _LOGGER.warning("what is old was not purged from the store: %s", error)

@@ -15,11 +15,14 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from fastapi import Request
-from starlette.datastructures import UploadFile
+from starlette.datastructures import Headers, UploadFile
 from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from orchestrator.gateway.charsets import UTF8, decoded, known_charset
+from orchestrator.gateway.sendable import DEEPEST, is_too_deep
 
 Json = Any
 
@@ -27,6 +30,8 @@ _LONE_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 _MOST_FIELDS = 1000
 _MOST_FILES = 100
 _LONGEST_TYPE = 200
+_BOUNDARY = re.compile(r"[!#-\[\]-~ ]{0,199}[!#-\[\]-~]")
+"""Any of ASCII that a quoted text can hold as it is."""
 BODY_SECONDS = 30.0
 """A body that is not here after this long is given up, unless a door says otherwise."""
 _DRAIN_BYTES = 4_000_000
@@ -89,15 +94,15 @@ async def parse_body(request: Request, raw: bytes) -> Body:
     given = request.headers.get("content-type")
     kind, charset = _content_type(given or "application/octet-stream")
     if kind == "application/json" or kind.endswith("+json"):
-        return Body(raw, parse_json(_decoded(raw, charset)), False)
+        return Body(raw, parse_json(decoded(raw, charset)), False)
     if kind == "application/x-www-form-urlencoded":
-        return Body(raw, _form(_decoded(raw, charset)), True)
+        return Body(raw, _form(decoded(raw, charset)), True)
     if kind == "multipart/form-data":
-        return await _multipart(request, raw)
+        return await _multipart(_boundary(given or ""), charset, raw)
     if given is None:
         return _guessed(raw)
     if kind.startswith("text/") or kind.endswith(("/xml", "+xml", "/yaml", "/x-ndjson", "/csv")):
-        return Body(raw, _decoded(raw, charset), True)
+        return Body(raw, decoded(raw, charset), True)
     raise HTTPException(
         415, f"a body of type {kind} cannot be taken; send JSON, a form (files as multipart/form-data) or text"
     )
@@ -108,13 +113,26 @@ def _content_type(given: str) -> tuple[str, str]:
     """Type and charset that a header names."""
     header = email.message.Message()
     header["content-type"] = given
-    return header.get_content_type(), str(header.get_param("charset") or "utf-8").strip("'\"")
+    return header.get_content_type(), str(header.get_param("charset") or UTF8).strip("'\"")
+
+
+def _boundary(given: str) -> str:
+    """What lies between the parts of a form. Raises HTTPException 400."""
+    header = email.message.Message()
+    header["content-type"] = given
+    boundary = header.get_boundary("")
+    if _BOUNDARY.fullmatch(boundary) is None:
+        raise HTTPException(400, "the form cannot be read: its Content-Type has to name the boundary of its parts")
+    return boundary
 
 
 def parse_json(text: str) -> Json:
-    """Strict JSON: no NaN or Infinity, no numbers beyond a float, no halves of characters. Raises HTTPException 400."""
+    """Strict JSON: no NaN or Infinity, no numbers beyond a float, no halves of characters, no more levels than flows
+    can look at. Raises HTTPException 400."""
     try:
         value = json.loads(text, parse_constant=_no_constant, parse_float=_finite)
+        if text.count("[") + text.count("{") > DEEPEST and is_too_deep(value):
+            raise HTTPException(400, f"the JSON body is nested too deeply: {DEEPEST} levels are the limit")
         if _LONE_SURROGATE.search(text.encode("utf-8", "surrogatepass")):
             json.dumps(value, ensure_ascii=False).encode()
     except RecursionError as error:
@@ -127,22 +145,33 @@ def parse_json(text: str) -> Json:
 
 
 class BodyLimit:
-    """ASGI middleware: no request of the API may have a larger body, chunked ones included."""
+    """ASGI middleware: no request of the API may have a larger body, chunked ones included, or take longer to send it
+    than ``seconds``."""
 
-    def __init__(self, app: ASGIApp, limit: int, prefix: str) -> None:
+    def __init__(self, app: ASGIApp, limit: int, prefix: str, seconds: float = BODY_SECONDS) -> None:
         self._app = app
         self._limit = limit
         self._prefix = prefix
+        self._seconds = seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or not scope["path"].startswith(self._prefix):
             await self._app(scope, receive, send)
             return
-        size = 0
+        size, whole = 0, False
+        until = asyncio.get_running_loop().time() + self._seconds
 
         async def counted() -> Message:
-            nonlocal size
-            message = await receive()
+            nonlocal size, whole
+            if whole:
+                # What is waited for now is that the sender goes away.
+                return await receive()
+            try:
+                async with asyncio.timeout_at(until):
+                    message = await receive()
+            except TimeoutError as error:
+                raise too_slow(self._seconds) from error
+            whole = not message.get("more_body", False)
             size += len(message.get("body", b""))
             if size > self._limit:
                 raise too_large(self._limit)
@@ -158,6 +187,13 @@ def too_large(limit: int) -> HTTPException:
     )
 
 
+def too_slow(seconds: float) -> HTTPException:
+    """The answer to a body that has not come."""
+    return HTTPException(
+        408, f"the body was not here after {seconds:g}s; send it faster, or less", {"Connection": "close"}
+    )
+
+
 async def read_raw(request: Request, limit: int, drain: int = _DRAIN_BYTES, seconds: float = BODY_SECONDS) -> bytes:
     """The bytes of a body. Raises HTTPException 413 for more than ``limit``, of which up to ``drain`` are let go, 408
     where not all of it has come after so many ``seconds``, 400 where the sender went away."""
@@ -165,9 +201,7 @@ async def read_raw(request: Request, limit: int, drain: int = _DRAIN_BYTES, seco
         async with asyncio.timeout(seconds):
             return await _raw(request, limit, drain)
     except TimeoutError as error:
-        raise HTTPException(
-            408, f"the body was not here after {seconds:g}s; send it faster, or less", {"Connection": "close"}
-        ) from error
+        raise too_slow(seconds) from error
 
 
 async def _raw(request: Request, limit: int, drain: int) -> bytes:
@@ -205,17 +239,8 @@ async def _drain(stream: AsyncIterator[bytes], most: int) -> None:
         return
 
 
-def _decoded(raw: bytes, charset: str) -> str:
-    try:
-        return raw.decode("utf-8-sig" if charset.lower() in ("utf-8", "utf8") else charset)
-    except LookupError as error:
-        raise HTTPException(400, f"the charset {charset!r} is not known; send UTF-8") from error
-    except (UnicodeError, ValueError) as error:
-        raise HTTPException(400, f"the body is not {charset} text; send UTF-8") from error
-
-
 def _guessed(raw: bytes) -> Body:
-    text = _decoded(raw, "utf-8")
+    text = decoded(raw)
     try:
         return Body(raw, parse_json(text), False)
     except HTTPException:
@@ -244,12 +269,21 @@ def gathered(pairs: list[tuple[str, str]]) -> dict[str, Json]:
     return {name: found[0] if len(found) == 1 else found for name, found in values.items()}
 
 
-async def _multipart(request: Request, raw: bytes) -> Body:
+async def _multipart(boundary: str, charset: str, raw: bytes) -> Body:
+    if f"--{boundary}--".encode() not in raw:
+        raise HTTPException(400, "the form cannot be read: it ends before its last part does; send all of it")
+
     async def once() -> AsyncGenerator[bytes, None]:
         yield raw
 
+    # Written anew, so that the parser sees the charset that was looked at.
+    kind = f'multipart/form-data; boundary="{boundary}"; charset={known_charset(charset)}'
     parser = MultiPartParser(
-        request.headers, once(), max_fields=_MOST_FIELDS, max_files=_MOST_FILES, max_part_size=len(raw) + 1
+        Headers({"content-type": kind}),
+        once(),
+        max_fields=_MOST_FIELDS,
+        max_files=_MOST_FILES,
+        max_part_size=len(raw) + 1,
     )
     pairs: list[tuple[str, str]] = []
     files: list[File] = []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from typing import Annotated, Any
 from urllib.parse import quote
@@ -14,26 +13,16 @@ from orchestrator.client import Client, Plan, Run
 from orchestrator.errors import Refused
 from orchestrator.gateway.bodies import read_body
 from orchestrator.gateway.replies import Started
+from orchestrator.gateway.sendable import check_sendable
 
 Json = Any
 
 
-def _sendable(value: Json) -> Json:
-    """JSON that can be written as UTF-8."""
-    try:
-        json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
-    except UnicodeEncodeError as error:
-        raise ValueError("holds half of a character (a lone surrogate)") from error
-    except RecursionError as error:
-        raise ValueError("is nested too deeply") from error
-    return value
-
-
-Sendable = Annotated[Any, AfterValidator(_sendable)]
-Text = Annotated[str, AfterValidator(_sendable), Field(max_length=1000)]
+Sendable = Annotated[Any, AfterValidator(check_sendable)]
+Text = Annotated[str, AfterValidator(check_sendable), Field(max_length=1000)]
 Pins = Annotated[
     dict[str, Any],
-    AfterValidator(_sendable),
+    AfterValidator(check_sendable),
     Field(description="Results by step (path, or id outside loops) that count instead of running it"),
 ]
 Planned = Annotated[bool, Query(alias="plan", description="Only tell what would be kept and run again")]

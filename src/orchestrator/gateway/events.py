@@ -15,6 +15,7 @@ from orchestrator.client import Client
 from orchestrator.client.events import Sent, send_events
 from orchestrator.dispatch.subscriptions import Subscriptions
 from orchestrator.gateway.bodies import parse_json, read_raw
+from orchestrator.gateway.sendable import showable
 from orchestrator.settings import Settings
 from orchestrator.spec.project import Project
 from orchestrator.store.events import KeptEvent
@@ -131,7 +132,7 @@ async def _accepted(sent: Sent, subscriptions: Subscriptions) -> EventAccepted:
 
 def _shown(kept: KeptEvent) -> EventShown:
     return EventShown(
-        **kept.event.told(),
+        **showable(kept.event.told()),
         accepted_at=kept.accepted_at,
         routed_at=kept.routed_at,
         outcome=[dict(one) for one in kept.outcome],

@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException
 
 from orchestrator.client import RunCancelled, RunFailed
 from orchestrator.errors import EventInvalid, FlowInvalid, InputsInvalid, OrchestratorError
+from orchestrator.gateway.sendable import answer_of
 
 MEDIA_TYPE = "application/problem+json"
 _TYPE = "urn:orchestrator:problem:"
@@ -108,7 +109,7 @@ def problem(
         "status": status,
         "detail": detail,
     } | {name: value for name, value in members.items() if value is not None}
-    return JSONResponse(body, status, headers, MEDIA_TYPE)
+    return answer_of(body, status, headers, MEDIA_TYPE)
 
 
 def status_of(error: OrchestratorError) -> int:

@@ -34,9 +34,10 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._in_head = False
+        self._in_request = False
         self._received = 0
-        """Bytes since the head began: what the parser keeps of a header that does not end is seen nowhere else."""
+        """Bytes since the head began, or since the last of the body came: what the parser keeps of a header that does
+        not end is seen nowhere else, and headers may follow a body in chunks."""
         self._size = 0
         self._fields = 0
         self._too_large = False
@@ -54,10 +55,9 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Bytes of the connection."""
-        if self._in_head:
-            self._received += len(data)
+        self._received += len(data)
         super().data_received(data)
-        if self._in_head and self._received > LARGEST_HEAD and not self.transport.is_closing():
+        if self._in_request and self._received > LARGEST_HEAD and not self.transport.is_closing():
             self._refuse(_answer(431, "Request Header Fields Too Large", "headers_too_large", _TOO_LARGE))
 
     def send_400_response(self, msg: str) -> None:
@@ -69,7 +69,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         """A request begins."""
-        self._in_head = True
+        self._in_request = True
         self._received = self._size = self._fields = 0
         self._expect_head()
         super().on_message_begin()
@@ -87,9 +87,19 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """The head is complete; what comes now is the body."""
-        self._in_head = False
+        self._received = 0
         self._stop_timer()
         super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """A piece of the body."""
+        self._received = 0
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """The request is complete; what comes now is the next one."""
+        self._in_request = False
+        super().on_message_complete()
 
     def _count(self, size: int) -> None:
         self._size += size

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Header, Query
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
 
 from orchestrator.client.queues import QueueDesk
+from orchestrator.gateway.sendable import check_sendable, showable
 from orchestrator.spec.base import parse_duration
 from orchestrator.store.queues import Message
 
@@ -33,7 +34,9 @@ class NewMessage(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    message: Any = Field(None, description="Any JSON; `trigger.body` of the run")
+    message: Annotated[Any, AfterValidator(check_sendable)] = Field(
+        None, description="Any JSON; `trigger.body` of the run"
+    )
     key: str | None = Field(None, description="Messages of one key start their runs in order")
     delay: float = Field(0.0, ge=0, description="Seconds until it counts, or text such as 5m")
 
@@ -117,6 +120,7 @@ def router(desk: QueueDesk) -> APIRouter:
 
 
 def _shown(message: Message) -> MessageShown:
-    told = asdict(message)
-    del told["place"]
-    return MessageShown(message=told.pop("body"), **told)
+    # Messages of a flow's steps, or written by others into Redis, come through no door.
+    told = asdict(replace(message, body=None))
+    del told["place"], told["body"]
+    return MessageShown(message=showable(message.body), **told)

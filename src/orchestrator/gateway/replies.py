@@ -15,6 +15,7 @@ from orchestrator.errors import FieldProblem, InputsInvalid
 from orchestrator.expressions import ExpressionError
 from orchestrator.gateway.deliveries import Delivery, rendered
 from orchestrator.gateway.routes import CompiledReply
+from orchestrator.gateway.sendable import answer_of
 from orchestrator.spec.definition import Json
 from orchestrator.spec.webhooks import check_answer_headers
 
@@ -102,7 +103,7 @@ def reply_of(answer: dict[str, Json], run: Run) -> Response:
     elif isinstance(body, str):
         response = Response(body.encode("utf-8", "replace"), status, headers, kind or "text/plain; charset=utf-8")
     else:
-        response = JSONResponse(body, status, headers, kind)
+        response = answer_of(body, status, headers, kind)
     response.headers.update(run_headers(run) | _GUARDS)
     return response
 

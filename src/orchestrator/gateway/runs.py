@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from datetime import datetime
 from typing import Annotated, Any, Literal
 from urllib.parse import quote
 
 from fastapi import APIRouter, Header, Query, Response
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from orchestrator.admission import now_text
 from orchestrator.client import OVER, Client, RunCancelled, RunFailed, RunInfo
@@ -19,6 +18,7 @@ from orchestrator.dispatch.rules import Rules
 from orchestrator.errors import Unavailable
 from orchestrator.gateway import control
 from orchestrator.gateway.replies import HeldBack, Started
+from orchestrator.gateway.sendable import check_sendable, showable
 
 Status = Literal["running", "completed", "failed", "cancelled", "terminated", "timed_out", "paused"]
 _RESULT_SECONDS = 5.0
@@ -29,19 +29,12 @@ class StartRun(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    inputs: dict[str, Any] = Field(default={}, description="One member per declared input")
+    inputs: Annotated[dict[str, Any], AfterValidator(check_sendable)] = Field(
+        default={}, description="One member per declared input"
+    )
     version: str | None = Field(None, description="A published version; without it the current one")
     run_id: str | None = Field(None, min_length=1, max_length=500, description="Made up without it")
     until: str | None = Field(None, description="End after this step, with its output")
-
-    @field_validator("inputs")
-    @classmethod
-    def _sendable(cls, inputs: dict[str, Any]) -> dict[str, Any]:
-        try:
-            json.dumps(inputs, ensure_ascii=False, allow_nan=False).encode()
-        except UnicodeEncodeError as error:
-            raise ValueError("holds half of a character (a lone surrogate)") from error
-        return inputs
 
 
 class RunSummary(BaseModel):
@@ -126,7 +119,7 @@ def router(client: Client) -> APIRouter:
     async def step(
         run_id: str, path: Annotated[str, Query(min_length=1, description="As in `state.steps`")]
     ) -> dict[str, Any]:
-        return await client.run(run_id).record(path)
+        return dict(showable(await client.run(run_id).record(path)))
 
     @api.get("/runs/{run_id:path}", operation_id="getRun", summary="Look at a run, step by step")
     async def show(run_id: str) -> RunDetail:
@@ -155,7 +148,7 @@ async def detail_of(client: Client, run_id: str) -> RunDetail:
     info = await run.info()
     detail = RunDetail(**asdict(info))
     try:
-        detail.state = await run.state()
+        detail.state = showable(await run.state())
         detail.status = _refined(info.status, detail.state)
     except Unavailable as error:
         detail.state_problem = str(error)
@@ -164,9 +157,9 @@ async def detail_of(client: Client, run_id: str) -> RunDetail:
         detail.goes_on_as = following.id if following else None
     if info.status in ("completed", "failed"):
         try:
-            detail.result = await run.result(_RESULT_SECONDS)
+            detail.result = showable(await run.result(_RESULT_SECONDS))
         except RunFailed as error:
-            detail.error = error.error
+            detail.error = showable(error.error)
         except (RunCancelled, TimeoutError):
             pass
     return detail

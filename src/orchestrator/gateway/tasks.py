@@ -9,10 +9,11 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Query
 from fastapi.encoders import jsonable_encoder
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
 
 from orchestrator.client import Client
 from orchestrator.errors import NotFound
+from orchestrator.gateway.sendable import check_sendable, showable
 from orchestrator.store.tasks import Task
 
 Status = Literal["open", "decided", "expired", "cancelled"]
@@ -65,7 +66,7 @@ class Decision(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     decision: str = Field(description="One of the task's decisions", examples=["approve"])
-    data: Any = Field(None, description="What the task's form asks for")
+    data: Annotated[Any, AfterValidator(check_sendable)] = Field(None, description="What the task's form asks for")
     comment: str | None = None
     by: str | None = Field(None, description="Who decided")
 
@@ -198,4 +199,5 @@ def router(client: Client) -> APIRouter:
 
 
 def _shown(task: Task) -> TaskShown:
-    return TaskShown(**asdict(task))
+    given = {name: showable(getattr(task, name)) for name in ("form", "data", "attachments", "votes")}
+    return TaskShown(**asdict(task) | given)

@@ -25,6 +25,7 @@ from orchestrator.gateway.deliveries import Delivery, read_delivery
 from orchestrator.gateway.problems import problem, problem_of, problem_of_http
 from orchestrator.gateway.replies import accepted, held_back, not_started, render_reply, reply_of, run_headers
 from orchestrator.gateway.routes import Match, Routes, Webhook
+from orchestrator.gateway.sendable import answer_of
 from orchestrator.security.verify import Received, Unverified, VerifyUnusable, check, needs_body
 from orchestrator.settings import Settings
 from orchestrator.spec.definition import Json
@@ -254,7 +255,7 @@ class Webhooks:
             response = problem_of(error)
             response.headers.update(run_headers(run))
             return response
-        return JSONResponse(output, 200, run_headers(run))
+        return answer_of(output, 200, run_headers(run))
 
 
 def _path(request: Request) -> str:

@@ -8,6 +8,7 @@ import base64
 import binascii
 import hashlib
 import hmac
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -274,7 +275,7 @@ def _decode(token: str, key: str | bytes, algorithm: str, verify: Verify, now: f
     leeway = LEEWAY if verify.tolerance is None else verify.tolerance
     times = {claim: claims[claim] for claim in ("exp", "nbf", "iat") if claim in claims}
     for claim, value in times.items():
-        if isinstance(value, bool) or not isinstance(value, int | float):
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
             raise ValueError(f"{claim} is no number of seconds since 1970")
     if times["exp"] + leeway < now:
         raise ValueError("it has expired")

@@ -132,6 +132,10 @@ async def test_data_that_the_catalogue_refuses_is_told_by_field_and_nothing_is_a
         ({"content-type": "application/json"}, b"{}", 422),
         ({"content-type": "application/json"}, b'{"type": "t", "time": "yesterday"}', 422),
         ({"content-type": "application/json"}, b'{"type": "\\u0000"}', 422),
+        ({"content-type": "application/json"}, b'{"type": "t", "id": "1\\nWARNING"}', 422),
+        ({"content-type": "application/json"}, b'{"type": "run.failed", "source": "orchestrator"}', 422),
+        ({"content-type": "application/cloudevents+json"}, b'{"specversion": "1.0", "type": "t", "data_base64": "AA=="}', 422),
+        ({"content-type": "application/json"}, b'{"type": "t", "data": ' + b"[" * 101 + b"]" * 101 + b"}", 400),
         ({"content-type": "text/plain"}, b"t", 415),
     ],
 )  # fmt: skip

@@ -238,6 +238,28 @@ async def test_headers_are_bounded_in_size_and_number_also_where_they_never_end(
     assert await counts(guarded, "bombed") == {"started": 1}
 
 
+async def test_headers_that_follow_a_body_are_bounded_too(guarded: Door) -> None:
+    await guarded.publish(flow("respond: accepted", "trailed"))
+    start = (
+        b"POST /hook HTTP/1.1\r\nHost: x\r\nContent-Type: text/plain\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n"
+    )
+    for kept in (b"0\r\nX-Endless: ", b"1;extension="):
+        answer = await raw(guarded, start + kept, *[b"a" * 16_000 for _ in range(5)], pause=0.01)
+        assert answer.startswith(b"HTTP/1.1 431"), (kept, answer[:100])
+    chunks = b"4e20\r\n" + b"a" * 20_000 + b"\r\n"
+    fits = await raw(guarded, start.replace(b"Host: x", b"Connection: close"), *[chunks] * 8, b"0\r\nX-Sum: 1\r\n\r\n")
+    assert fits.startswith(b"HTTP/1.1 202"), fits[:100]
+
+
+async def test_the_api_waits_for_no_body_that_comes_too_slowly(guarded: Door) -> None:
+    await guarded.publish(flow("respond: accepted", "slow-api"))
+    for path in (b"/v1/flows/slow-api/runs", b"/v1/queues/slow/messages", b"/v1/tasks/none/decision"):
+        head = b"POST %s HTTP/1.1\r\nHost: x\r\nContent-Length: 50\r\nContent-Type: application/json\r\n\r\n{" % path
+        answer = await raw(guarded, head, pause=0.1)
+        assert answer.startswith(b"HTTP/1.1 408"), (path, answer[:100])
+        assert b"request_timeout" in answer
+
+
 async def test_one_connection_carries_many_requests_of_bounded_heads(guarded: Door) -> None:
     await guarded.publish(flow("respond: accepted"))
     padding = {"X-Padding": "a" * 30_000}

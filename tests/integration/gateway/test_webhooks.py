@@ -209,6 +209,9 @@ async def test_bodies_become_json_as_their_type_says(door: Door, content: bytes,
     assert (answer.status_code, answer.json()) == (200, body)
 
 
+PART = b'--b\r\nContent-Disposition: form-data; name="a"\r\n\r\n1\r\n'
+
+
 @pytest.mark.parametrize(
     ("content", "kind", "status", "says"),
     [
@@ -218,6 +221,7 @@ async def test_bodies_become_json_as_their_type_says(door: Door, content: bytes,
         (b"1" * 5000, "application/json", 400, "not JSON"),
         (b"[" * 100_000, "application/json", 400, "nested too deeply"),
         (b'"\\ud800"', "application/json", 400, "half of a character"),
+        (b"[" * 101 + b"]" * 101, "application/json", 400, "100 levels"),
         (b"\xff\xfe{", "application/json", 400, "UTF-8"),
         (b"{}", "application/json; charset=klingon", 400, "klingon"),
         (b"\xff", "text/plain", 400, "UTF-8"),
@@ -227,6 +231,11 @@ async def test_bodies_become_json_as_their_type_says(door: Door, content: bytes,
         (b"\x00\x01", "application/octet-stream", 415, "application/octet-stream"),
         (b"x", "multipart/form-data", 400, "form"),
         (b"x", "multipart/form-data; boundary=b", 400, "form"),
+        (PART, "multipart/form-data; boundary=b", 400, "ends before its last part"),
+        (PART + b"--b--", 'multipart/form-data; boundary=b; charset="unicode_escape"', 400, "unicode_escape"),
+        # Half characters by an escape; and what takes half a minute for a megabyte.
+        (b'"+2AA-"', "application/json; charset=utf-7", 400, "utf-7"),
+        (b"abc-def", "text/plain; charset=punycode", 400, "punycode"),
     ],
 )
 async def test_bodies_that_cannot_be_read_are_refused_in_words(

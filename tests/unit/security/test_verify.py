@@ -241,6 +241,8 @@ def test_a_sender_with_two_keys_sends_two_signatures() -> None:
         ({"exp": 9000, "nbf": 1990, "iss": "crm", "aud": "hooks"}, "not valid yet"),
         ({"exp": "soon", "iss": "crm", "aud": "hooks"}, "exp"),
         ({"exp": True, "iss": "crm", "aud": "hooks"}, "exp"),
+        ({"exp": float("nan"), "iss": "crm", "aud": "hooks"}, "exp"),
+        ({"exp": float("inf"), "iss": "crm", "aud": "hooks"}, "exp"),
         ({"exp": 2000, "iss": "else", "aud": "hooks"}, "ssuer"),
         ({"exp": 2000, "iss": "crm", "aud": "else"}, "udience"),
         ({"exp": 2000, "iss": "crm"}, "aud"),
