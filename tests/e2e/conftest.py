@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, expect, sync_playwright
-from tests.e2e.product import ROOT, Product, copy_project
+from tests.e2e.product import ROOT, Begin, Product, copy_project
+from tests.e2e.warm import Forked
 
 TEST_SECONDS = 300
 BROWSER_SECONDS = 90
@@ -27,12 +28,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture
 def launch(tmp_path: Path) -> Iterator[Callable[..., Product]]:
-    """``launch(verb, **environment)``: a product in a copy of this project, stopped after the test."""
+    """``launch(verb, begin, **environment)``: a product in a copy of this project, stopped after the test."""
     folder = copy_project(tmp_path)
     started: list[Product] = []
 
-    def start(verb: str = "up", **environment: str) -> Product:
-        started.append(Product(folder, verb, **environment))
+    def start(verb: str = "up", begin: Begin = Forked, /, **environment: str) -> Product:
+        started.append(Product(folder, verb, begin, **environment))
         return started[-1]
 
     yield start

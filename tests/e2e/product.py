@@ -8,12 +8,14 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from tests.conftest import free_port
+from tests.e2e.warm import Forked, Running, warm_folder
 
 from orchestrator.settings import Settings
 
@@ -23,11 +25,20 @@ STOP_SECONDS = 60.0
 ENDED_SECONDS = 120.0
 """A few seconds on an idle machine; these bound a busy one."""
 
+Begin = Callable[[str, Mapping[str, str], int], Running]
+"""Starts a verb in an environment, its output in an open file."""
+
+
+def fresh(verb: str, environment: Mapping[str, str], out: int) -> Running:
+    """An interpreter of its own, which imports everything anew."""
+    return subprocess.Popen([sys.executable, "-m", "orchestrator", verb], env=environment, stdout=out, stderr=out)
+
 
 class Product:
-    """A verb running in a process of its own; what it says is kept in a file, behind what one before it said there."""
+    """A verb running in a process of its own; what it says is kept in a file, behind what one before it said there.
+    ``begin`` starts it: ``fresh`` as a user does, the default sooner."""
 
-    def __init__(self, folder: Path, verb: str = "up", **environment: str) -> None:
+    def __init__(self, folder: Path, verb: str = "up", begin: Begin = Forked, /, **environment: str) -> None:
         ports = {f"ORCHESTRATOR_{name}": str(free_port()) for name in ("PORT", "TEMPORAL_PORT", "TEMPORAL_UI_PORT")}
         inherited = {
             name: value
@@ -40,9 +51,7 @@ class Product:
         self.log = folder / f"{verb}-{self.environment['ORCHESTRATOR_PORT']}.log"
         self._said_before = self.log.stat().st_size if self.log.exists() else 0
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "orchestrator", verb], env=self.environment, stdout=log, stderr=log
-            )
+            self.process = begin(verb, self.environment, log.fileno())
 
     def said(self) -> str:
         """Everything it wrote so far."""
@@ -53,7 +62,7 @@ class Product:
         deadline = time.monotonic() + seconds
         while text not in self.said():
             if self.process.poll() is not None and text not in self.said():
-                pytest.fail(f"it ended with {self.process.returncode} and never said {text!r}:\n{self.said()}")
+                pytest.fail(f"it ended with {self.process.poll()} and never said {text!r}:\n{self.said()}")
             if time.monotonic() > deadline:
                 pytest.fail(f"it did not say {text!r} within {seconds:g} s:\n{self.said()}")
             time.sleep(0.05)
@@ -72,7 +81,7 @@ class Product:
     def cli(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Another verb with the same settings."""
         return subprocess.run(
-            [sys.executable, "-m", "orchestrator", *arguments],
+            [str(warm_folder() / "orchestrator"), *arguments],
             env=self.environment,
             capture_output=True,
             text=True,

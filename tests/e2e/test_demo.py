@@ -9,14 +9,14 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.e2e.product import Product, children_of, is_alive
+from tests.e2e.product import Product, children_of, fresh, is_alive
 
 SECONDS = 100.0
 """A demo takes five; beside the other tests of a small machine it takes longer."""
 
 
 def test_the_demo_runs_from_the_webhook_to_the_answered_review(launch: Callable[..., Product]) -> None:
-    demo = launch("demo")
+    demo = launch("demo", fresh)
     assert demo.process.wait(SECONDS) == 0, demo.said()
     said = demo.said()
     assert "local stand-in" in said

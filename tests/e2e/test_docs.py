@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from tests.e2e.example_services import Services, copy_house
 from tests.e2e.product import ROOT, Product
-from tests.e2e.warm import warm_command
+from tests.e2e.warm import warm_folder
 
 from orchestrator.settings import PREFIX, READERS
 from orchestrator.spec.loading import load_flow
@@ -100,24 +100,15 @@ def served(tmp_path_factory: pytest.TempPathFactory, example_services: Services)
     running.stop()
 
 
-@pytest.fixture(scope="module")
-def command() -> Iterator[Path]:
-    """Where the `orchestrator` command is."""
-    with warm_command() as folder:
-        yield folder
-
-
 @pytest.mark.parametrize("page", PAGES_WITH_SHELL)
-def test_the_commands_of_a_page_run_in_order(
-    page: str, served: Product, example_services: Services, command: Path
-) -> None:
+def test_the_commands_of_a_page_run_in_order(page: str, served: Product, example_services: Services) -> None:
     script = "\n".join(commands(text) for name, _, text in blocks("sh") if name == page)
     # A reader is slower than a script: what a step has not reached yet is asked for again.
     patient = "curl -sSf --retry 8 --retry-all-errors --retry-delay 1"
     script = script.replace("\norchestrator tasks", "\npatient orchestrator tasks")
     script = script.replace("127.0.0.1:8000", f"127.0.0.1:{served.settings.port}").replace("curl -s", patient)
     script = example_services.moved(script)
-    path = f"{command}:{Path(sys.executable).parent}:{os.environ['PATH']}"
+    path = f"{warm_folder()}:{Path(sys.executable).parent}:{os.environ['PATH']}"
     environment = served.environment | {"PATH": path, "TEMPORAL_ADDRESS": served.settings.address}
     run = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", PATIENT + script],

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 
 import httpx
 import pytest
-from tests.e2e.product import Product, children_of, copy_project, is_alive
+from tests.e2e.product import Product, children_of, copy_project, fresh, is_alive
 
 BROKEN = "id: hello\nsteps:\n  - id: greet\n    type: functon\n    config: {handler: greet}\n"
 SLOW = """
@@ -25,7 +25,7 @@ output: done
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_stops_everything_and_is_no_error(launch: Callable[..., Product], number: signal.Signals) -> None:
-    product = launch()
+    product = launch("up", fresh)
     product.wait_for("ready")
     group = children_of(product.process.pid)
     assert product.stop(number) == 0, product.said()
@@ -116,7 +116,7 @@ def test_gateway_and_worker_as_processes_of_their_own_serve_a_run(launch: Callab
         "ORCHESTRATOR_STORE_URL": embedded.settings.store,
         "ORCHESTRATOR_TASK_QUEUE": "orchestrator-apart",
     }
-    worker, gateway = launch("worker", **shared), launch("gateway", **shared)
+    worker, gateway = launch("worker", fresh, **shared), launch("gateway", fresh, **shared)
     worker.wait_for("worker on task queue orchestrator-apart")
     gateway.wait_for("gateway on http")
     order = {"id": "A", "country": "KR", "lines": [{"sku": "book", "quantity": 1, "price": 5}]}

@@ -16,6 +16,7 @@ import httpx
 from temporalio.client import Client
 from tests.conftest import start_temporal
 from tests.e2e.product import Product
+from tests.e2e.warm import Running
 
 from orchestrator.settings import Settings
 
@@ -96,7 +97,7 @@ class Stack:
         for name in products:
             self._wait_for(name)
 
-    def _process(self, name: str) -> subprocess.Popen[bytes]:
+    def _process(self, name: str) -> Running:
         process = self._temporal if name == "temporal" else self._products[name].process
         assert process is not None
         return process
