@@ -29,6 +29,15 @@ BACKSTOP = timedelta(seconds=5)
 """Temporal's attempt timeout lies this much behind the one the activity itself enforces, so that attempts are
 counted by us and a false timeout does not overlap two attempts."""
 
+PERSISTENT = Retry(max_attempts=1000, max_interval=60.0, on=("*",))
+"""The engine's own bookkeeping outlives an outage of the store."""
+
+PATIENCE = RetryPolicy(maximum_interval=timedelta(seconds=10), maximum_attempts=33)
+"""Five minutes and more for what a run cannot go on without. Counted: Temporal's schedule-to-close timeout does not end
+the retries of a local activity (tested)."""
+LONG_PATIENCE = RetryPolicy(maximum_interval=timedelta(seconds=10), maximum_attempts=360)
+"""An hour and more."""
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:

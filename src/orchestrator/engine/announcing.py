@@ -6,20 +6,19 @@ import asyncio
 
 from temporalio import workflow
 
-from orchestrator.engine.activities import Call
+from orchestrator.engine.activities import PERSISTENT, Call
 from orchestrator.engine.failures import StepFailed
 from orchestrator.engine.gate import shielded
 from orchestrator.engine.run import Run
 from orchestrator.engine.together import outlast
 from orchestrator.engine.waits import Wait
 from orchestrator.spec.call import ANNOUNCE
-from orchestrator.spec.definition import Json, Node, Retry, Timeout
+from orchestrator.spec.definition import Json, Node, Timeout
 
 COMPLETED = "run.completed"
 FAILED = "run.failed"
 WAITING = "run.waiting"
 _ENDS = {"completed": COMPLETED, "failed": FAILED, "timed_out": FAILED}
-_POLICY = Retry(max_attempts=1000, max_interval=60.0, on=("*",))
 _TOLD_OF_ERROR = ("type", "message", "step", "status", "source")
 
 
@@ -61,9 +60,8 @@ class Announcer:
             "version": definition.version,
             "started_at": run.frame.scope["run"]["started_at"],
         } | about
-        event = run.envelope.trigger.get("event")
-        depth = 1 + (int(event.get("depth", 0)) if isinstance(event, dict) else 0)
+        args = [kind, data, run.event_depth]
         try:
-            await run.activities.run(Call(node, f"#announce/{place}", ANNOUNCE, [kind, data, depth], retry=_POLICY))
+            await run.activities.run(Call(node, f"#announce/{place}", ANNOUNCE, args, retry=PERSISTENT))
         except StepFailed as failure:
             run.warnings.append(f"'{kind}' could not be told: {failure.error['message']}")

@@ -7,6 +7,7 @@ end to its parent's workflow id, and after a continue-as-new its state is asked 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -123,11 +124,12 @@ class Children:
         # The server drops a signal whose sender continues as new before it went out: the drain waits for it.
         self._budget.hold()
         self._forwarding = [task for task in self._forwarding if not task.done()]
-        self._forwarding.append(asyncio.create_task(_tell(child, name, message)))
+        self._forwarding.append(asyncio.create_task(tell(child, name, message)))
         self._forwarding[-1].add_done_callback(lambda _: self._budget.release())
 
     async def result(self, child: str, *, part: bool = False) -> Report:
-        """Wait for a child's end, and tell it. Cancelling the wait cancels the child and waits for its end first.
+        """Wait for a child's end, and tell it. Cancelling the wait cancels the child and waits for its end first; that
+        of one that completed all the same is told, so that what it did can be undone: ask ``raise_if_cancelled`` then.
         ``part``: the child carries out a part of this run, and is paused with it, also by what came before the walk
         got here."""
         if part:
@@ -145,10 +147,12 @@ class Children:
         ending = asyncio.create_task(self._ending(child, waiting, handle))
         try:
             await workflow.wait([ending])
-        except asyncio.CancelledError:
+        except asyncio.CancelledError as cancelled:
             await _ask_to_cancel(child, handle)
-            await outlast([ending])
-            raise
+            with contextlib.suppress(asyncio.CancelledError):
+                await outlast([ending])
+            if not _ended_well(ending):
+                raise cancelled
         self._reports.pop(child, None)
         self._handles.pop(child, None)
         return ending.result()
@@ -178,10 +182,10 @@ class Children:
 async def report_to(parent: dict[str, Json], status: str, output: Json, error: Json) -> None:
     """Tell the parent's run how this run ended. A parent that is gone needs no report."""
     message = {"child": workflow.info().workflow_id, "status": status, "output": output, "error": error}
-    await _tell(parent["run"], REPORT, message)
+    await tell(parent["run"], REPORT, message)
 
 
-async def _tell(run: str, name: str, message: Json) -> None:
+async def tell(run: str, name: str, message: Json) -> None:
     """Signal another run. One that is gone needs no signal."""
     try:
         await workflow.get_external_workflow_handle(run).signal(name, message)
@@ -200,6 +204,11 @@ async def _ask_to_cancel(child: str, handle: ChildWorkflowHandle[Any, Any] | Non
         # It is over already: then its report is on its way.
         if is_cancelled_exception(failed):
             raise
+
+
+def _ended_well(ending: asyncio.Task[Report]) -> bool:
+    ended = not ending.cancelled() and ending.exception() is None
+    return ended and ending.result()["status"] == "completed"
 
 
 def _of_handle(handle: ChildWorkflowHandle[Any, Any]) -> Report:

@@ -99,7 +99,8 @@ class Clock:
         self, instant: int | None, work: Coroutine[Any, Any, T], expired: Callable[[], BaseException], summary: str
     ) -> T:
         """The work's result, or ``expired()`` raised once the instant has passed and the work has stopped. None means
-        no deadline."""
+        no deadline. Cancelled, it stops the work first; work that was done all the same gives its result: ask
+        ``raise_if_cancelled`` afterwards."""
         if instant is None:
             return await work
         task = asyncio.create_task(work)
@@ -107,7 +108,10 @@ class Clock:
             in_time = await self.first(task, instant, summary)
         except CLEANED_UP_AFTER:
             await settle([task])
-            raise
+            if task.cancelled() or task.exception() is not None:
+                raise
+            # It was done before it could be stopped: what it did counts, and may have to be undone.
+            return task.result()
         if in_time:
             return task.result()
         await settle([task])

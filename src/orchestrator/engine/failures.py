@@ -43,6 +43,11 @@ def combined(errors: Sequence[BaseException]) -> BaseException:
     return StepFailed(failures[0].error | {"errors": [failure.error for failure in failures]})
 
 
+def failed_after(failure: StepFailed, first: ErrorRecord) -> StepFailed:
+    """The failure of a handler: its own error, and as its cause the one that it was to handle."""
+    return StepFailed({"cause": first} | failure.error)
+
+
 def told(value: Json) -> str:
     """A value as an error message shows it: its JSON, cut."""
     text = json.dumps(value, ensure_ascii=False)

@@ -24,7 +24,7 @@ from orchestrator.engine.constructs.graph import BLOCKED, members
 from orchestrator.engine.constructs.parallel import parallel, resume_losers
 from orchestrator.engine.constructs.slices import for_each
 from orchestrator.engine.constructs.tasks import human_task
-from orchestrator.engine.failures import RunEnded, StepFailed, error_record, expression_failure
+from orchestrator.engine.failures import RunEnded, StepFailed, error_record, expression_failure, failed_after
 from orchestrator.engine.frame import Frame
 from orchestrator.engine.functions import function_call
 from orchestrator.engine.journal import Record
@@ -198,8 +198,9 @@ class Interpreter:
                 node.lists["on_error"], frame.with_names(f"{path}#on_error/", {"error": error})
             )
         except StepFailed as failure:
-            self.run.journal.fail(path, record, now_text(), failure.error)
-            raise
+            second = failed_after(failure, error)
+            self.run.journal.fail(path, record, now_text(), second.error)
+            raise second from failure
         self.run.warnings.append(f"'{path}' failed and was handled: {error['type']}")
         self.run.journal.complete(path, record, now_text(), output, {"error": error})
 
@@ -211,7 +212,9 @@ class Interpreter:
             return await self._act(node, frame, path)
         if node.type == "agent":
             return await construct(self, node, frame, path)
-        limit = node.timeout.total if node.timeout.attempt is None else node.timeout.attempt
+        # A sub-flow that is tried again has time for each attempt beside the time for all.
+        bounded = node.type != "flow" and node.timeout.attempt is not None
+        limit = node.timeout.attempt if bounded else node.timeout.total
         if limit is None:
             return await construct(self, node, frame, path)
         state = self.run.journal.state(path)
@@ -238,18 +241,13 @@ class Interpreter:
             call = function_call(node, path, rendered, generation, cache, plans)
         else:
             late = [place | {"path": [0, *place["path"]]} for place in rendered.late]
-            args = [rendered.value, self._depth()] if node.type == "emit" else [rendered.value]
+            args = [rendered.value, self.run.event_depth] if node.type == "emit" else [rendered.value]
             call = Call(node, path, node.type, args, late, None, node.retry, generation, cache, plans)
         if node.durability == "express":
             return await self.run.activities.run_express(call)
         if node.type == "mcp" and rendered.value.get("elicit"):
             return await call_answering(self, node, frame, call)
         return await self.run.activities.run(call)
-
-    def _depth(self) -> int:
-        """How many events led to one that this run sends."""
-        event = self.run.envelope.trigger.get("event")
-        return 1 + (int(event.get("depth", 0)) if isinstance(event, dict) else 0)
 
     def _cache(self, node: Node, key: CompiledValue, frame: Frame) -> dict[str, Json]:
         told = node.cache or {}

@@ -32,6 +32,9 @@ class Journal:
         self._prefixes: dict[str, int] = {}
         self._folded: dict[str, int] = {}
         self._inside: dict[str, list[str]] = {}
+        """Paths by the prefix of the pass they belong to."""
+        self._passes: dict[str, dict[str, None]] = {}
+        """Prefixes of the passes that are recorded, by loop."""
         self._recent: dict[str, Record] = {}
         self._running: dict[str, None] = {}
         self.counts: dict[str, int] = {}
@@ -125,13 +128,10 @@ class Journal:
     # -- loops and repeats ------------------------------------------------------------------------------------
 
     def fold(self, loop: str, prefix: str) -> None:
-        """Drop what a finished pass recorded: the records whose ``inside`` is ``prefix``."""
+        """Drop what a finished pass recorded: the records whose ``inside`` is ``prefix``, and of a loop among them the
+        passes that were kept, such as failed ones."""
         self._folded[loop] = self._folded.get(loop, 0) + 1
-        for path in self._inside.pop(prefix, ()):
-            record = self._records.pop(path, None)
-            self._states.pop(path, None)
-            if record is not None:
-                self._recent[path] = record
+        self._drop_pass(prefix)
         while len(self._recent) > MOST_RECENT:
             del self._recent[next(iter(self._recent))]
 
@@ -167,7 +167,7 @@ class Journal:
         for path, record in data["records"]:
             self._records[path] = record
             for found in _PASS.finditer(path):
-                self._inside.setdefault(path[: found.end()], []).append(path)
+                self._put_inside(path[: found.end()], path)
             if record["status"] == "running":
                 self._running[path] = None
         self._states = data.get("states", {})
@@ -179,8 +179,29 @@ class Journal:
     def _put(self, path: str, record: Record, inside: str) -> None:
         self._records[path] = record
         if inside:
-            self._inside.setdefault(inside, []).append(path)
+            self._put_inside(inside, path)
         self._count(str(record["status"]), 1)
+
+    def _put_inside(self, prefix: str, path: str) -> None:
+        paths = self._inside.get(prefix)
+        if paths is None:
+            paths = self._inside[prefix] = []
+            self._passes.setdefault(_loop_of(prefix), {})[prefix] = None
+        paths.append(path)
+
+    def _drop_pass(self, prefix: str) -> None:
+        for path in self._inside.pop(prefix, ()):
+            for inner in list(self._passes.get(path, ())):
+                self._drop_pass(inner)
+            record = self._records.pop(path, None)
+            self._states.pop(path, None)
+            self._folded.pop(path, None)
+            if record is not None:
+                self._recent[path] = record
+        passes = self._passes.get(_loop_of(prefix), {})
+        passes.pop(prefix, None)
+        if not passes:
+            self._passes.pop(_loop_of(prefix), None)
 
     def _close(self, path: str, record: Record, status: str) -> None:
         self._running.pop(path, None)
@@ -194,3 +215,8 @@ class Journal:
 
     def _count(self, status: str, by: int) -> None:
         self.counts[status] = self.counts.get(status, 0) + by
+
+
+def _loop_of(prefix: str) -> str:
+    """The path of the loop whose pass has this prefix."""
+    return prefix.rpartition("[")[0]

@@ -6,9 +6,9 @@ import asyncio
 from datetime import timedelta
 
 from temporalio import workflow
-from temporalio.common import RetryPolicy
 from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
 
+from orchestrator.engine.activities import LONG_PATIENCE
 from orchestrator.engine.failures import StepFailed
 from orchestrator.engine.run import Run, Walk
 from orchestrator.expressions import ExpressionError, compile_value
@@ -19,8 +19,6 @@ from orchestrator.spec.places import places
 
 Wanted = dict[str, Json]
 """``{"path", "types", "correlate"}``."""
-_PATIENCE = timedelta(hours=1)
-"""How long an outage of the store is waited for."""
 
 
 async def listen(run: Run, wanted: list[Wanted], since: str) -> None:
@@ -39,8 +37,7 @@ async def _listen(run: Run, wanted: list[Wanted], since: str) -> None:
             LISTEN,
             args=[wanted, since],
             start_to_close_timeout=timedelta(seconds=10),
-            schedule_to_close_timeout=_PATIENCE,
-            retry_policy=RetryPolicy(maximum_interval=timedelta(seconds=10)),
+            retry_policy=LONG_PATIENCE,
         )
     except (ActivityError, ApplicationError) as error:
         if is_cancelled_exception(error):

@@ -6,9 +6,10 @@ import asyncio
 from datetime import timedelta
 
 from temporalio import workflow
-from temporalio.common import RetryPolicy
-from temporalio.exceptions import ActivityError, ApplicationError, FailureError, is_cancelled_exception
+from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
 
+from orchestrator.engine.activities import LONG_PATIENCE
+from orchestrator.engine.children import tell
 from orchestrator.engine.failures import RunEnded, StepFailed, flow_failure
 from orchestrator.engine.gate import shielded
 from orchestrator.engine.run import Walk
@@ -61,7 +62,7 @@ class Permit:
         state = self._run.journal.known_state(PLACE)
         if self._wanted is None or state is None or "run" not in state:
             return
-        await shielded(_signal(state["desk"], RELEASE, {"run": state["run"]}))
+        await shielded(tell(state["desk"], RELEASE, {"run": state["run"]}))
 
     def _desk(self) -> str:
         definition, key = self._walk.program.definition, (self._wanted or {}).get("key")
@@ -81,8 +82,7 @@ class Permit:
                 ACQUIRE_PERMIT,
                 args=[desk, message],
                 start_to_close_timeout=timedelta(seconds=10),
-                schedule_to_close_timeout=timedelta(hours=1),
-                retry_policy=RetryPolicy(maximum_interval=timedelta(seconds=10)),
+                retry_policy=LONG_PATIENCE,
             )
         except (ActivityError, ApplicationError) as error:
             if is_cancelled_exception(error):
@@ -96,7 +96,7 @@ class Permit:
         """The run that holds the permit gets what this one was started with, as an event."""
         event = trigger_event(self._run.envelope.trigger)
         me = workflow.info().workflow_id
-        await _signal(holder, EVENT, {"event": event, "signal_id": f"join {me}"})
+        await tell(holder, EVENT, {"event": event, "signal_id": f"join {me}"})
 
     def _refused(self, holder: str) -> dict[str, Json]:
         limit = (self._wanted or {}).get("limit")
@@ -105,12 +105,3 @@ class Permit:
     def _error(self, kind: str, message: str) -> dict[str, Json]:
         source = self._walk.program.definition.file
         return {"type": kind, "message": message, "attempts": 1, "retryable": True, "source": source}
-
-
-async def _signal(run: str, name: str, message: Json) -> None:
-    """Signal another run. One that is gone needs no signal."""
-    try:
-        await workflow.get_external_workflow_handle(run).signal(name, message)
-    except FailureError as failed:
-        if is_cancelled_exception(failed):
-            raise

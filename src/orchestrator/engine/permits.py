@@ -12,6 +12,7 @@ from datetime import timedelta
 from typing import Any
 
 from temporalio import workflow
+from temporalio.common import RetryPolicy
 from temporalio.exceptions import ActivityError, ApplicationError, FailureError, is_cancelled_exception
 
 from orchestrator.spec.call import ACQUIRE, ASK_PERMIT, CHILD_STATUS, PERMIT, PERMITS, RELEASE
@@ -136,7 +137,7 @@ class PermitsWorkflow:
                     CHILD_STATUS,
                     run,
                     start_to_close_timeout=timedelta(seconds=10),
-                    schedule_to_close_timeout=timedelta(minutes=1),
+                    retry_policy=RetryPolicy(maximum_attempts=3),
                 )
             except (ActivityError, ApplicationError) as error:
                 if is_cancelled_exception(error):

@@ -21,6 +21,7 @@ from orchestrator.engine.journal import Journal, Record
 from orchestrator.engine.program import Program
 from orchestrator.engine.strays import Strays
 from orchestrator.engine.waits import Waits
+from orchestrator.engine.warned import Warnings
 from orchestrator.expressions import CompiledValue, Expression, Meter, Rendered
 from orchestrator.spec.definition import Envelope, Json, Node
 
@@ -51,7 +52,13 @@ class Run:
     """Told after every change of the journal."""
     strays: Strays = field(default_factory=Strays)
     meter: Meter = field(default_factory=lambda: Meter(workflow.now, lambda: str(workflow.uuid4()), OPERATION_LIMIT))
-    warnings: list[str] = field(default_factory=list)
+    warnings: Warnings = field(default_factory=Warnings)
+
+    @property
+    def event_depth(self) -> int:
+        """How many events led to one that this run sends."""
+        event = self.envelope.trigger.get("event")
+        return 1 + (int(event.get("depth", 0)) if isinstance(event, dict) else 0)
 
     def resume(self) -> None:
         """End a pause; what has to be cleaned up does not wait for one."""

@@ -27,7 +27,7 @@ def journal_of(walk: Interpreter, life: Life, continued: int) -> dict[str, Json]
         "deadline": life.deadline,
         "ending": None if life.ending is None else life.ending.to_json(),
         "continued": continued,
-        "warnings": run.warnings,
+        **run.warnings.to_json(),
         **run.compensations.to_json(),
         **run.journal.to_json(),
     }
@@ -40,7 +40,7 @@ def restore(walk: Interpreter, life: Life, data: dict[str, Json]) -> int:
     run.compensations.restore(data)
     run.clock.restore(data.get("clock") or {})
     run.gate.paused = bool(data.get("paused"))
-    run.warnings.extend(data.get("warnings", []))
+    run.warnings.restore(data)
     run.frame.scope["vars"].update(data["vars"])
     if data.get("started_at"):
         run.frame.scope["run"]["started_at"] = data["started_at"]

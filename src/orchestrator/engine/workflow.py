@@ -9,11 +9,11 @@ from datetime import timedelta
 from typing import Any, NoReturn
 
 from temporalio import workflow
-from temporalio.common import RawValue, RetryPolicy, SearchAttributeKey
+from temporalio.common import RawValue, SearchAttributeKey
 from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
 
 from orchestrator.engine import callbacks, snapshot, view
-from orchestrator.engine.activities import Activities
+from orchestrator.engine.activities import PATIENCE, Activities
 from orchestrator.engine.budget import Budget
 from orchestrator.engine.children import REPORT, Children
 from orchestrator.engine.clock import Clock, now_text
@@ -132,8 +132,7 @@ class FlowWorkflow:
                 RESOLVE_FLOW,
                 args=[info.workflow_type, body, info.workflow_id, *([start] if start is not None else [])],
                 start_to_close_timeout=timedelta(seconds=10),
-                schedule_to_close_timeout=timedelta(minutes=5),
-                retry_policy=RetryPolicy(maximum_interval=timedelta(seconds=10)),
+                retry_policy=PATIENCE,
             )
         except (ActivityError, ApplicationError) as error:
             if is_cancelled_exception(error):

@@ -251,8 +251,9 @@ def _policy_json(retry: Retry | None) -> Json:
 def _own_timeout(placed: Placed, inherited: Inherited) -> Timeout:
     own = placed.step.timeout
     if not placed.is_act:
-        total = own.total if isinstance(own, TimeoutSpec) else own
-        return Timeout(None, total)
+        if isinstance(own, TimeoutSpec):
+            return Timeout(own.attempt, own.total)
+        return Timeout(None, own)
     attempt, total = inherited_timeout(inherited.timeouts if own is None else (own, *inherited.timeouts))
     attempt_limit = ATTEMPT if attempt is None else attempt
     if total is None:

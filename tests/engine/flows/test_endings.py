@@ -81,6 +81,23 @@ async def test_a_run_timeout_counts_waits_and_says_so(skipping: Workbench) -> No
     assert "3600s" in error["message"]
 
 
+async def test_a_run_that_is_stopping_when_its_time_is_up_stays_cancelled(skipping: Workbench) -> None:
+    flow = """
+    id: t
+    timeout: 2h
+    steps:
+      - id: t
+        type: try
+        config:
+          steps: [{id: w, type: wait, config: {duration: 1h}}]
+          finally: [{id: slowly, type: wait, config: {duration: 3h}}]
+    """
+    handle = await skipping.start(flow)
+    await skipping.waiting(handle, "w")
+    await handle.cancel()
+    await cancelled(handle)
+
+
 async def test_a_run_timeout_runs_fallback(skipping: Workbench) -> None:
     flow = """
     id: t2

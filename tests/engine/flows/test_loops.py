@@ -244,6 +244,30 @@ async def test_steps_of_a_pass_are_gone_in_the_next(workbench: Workbench) -> Non
     assert await workbench.run(each("", body), {"given": 2}) == [["completed", 1], ["skipped", 0]]
 
 
+async def test_a_finished_pass_takes_the_failed_passes_inside_it_along(workbench: Workbench) -> None:
+    flow = """
+    id: loops
+    steps:
+      - id: outer
+        type: while
+        config:
+          max_iterations: 9
+          while: "loop.count < 3"
+          steps:
+            - id: inner
+              type: for-each
+              config:
+                items: 2
+                tolerate: all
+                steps: [{id: bad, type: fail, if: "item == 1", config: {type: boom, message: m}}]
+    """
+    handle = await workbench.start(flow)
+    await handle.result()
+    journal = await handle.query("journal")
+    assert [path for path, _ in journal["records"]] == ["outer"]
+    assert list(journal["folded"]) == ["outer"]
+
+
 async def test_every_pass_has_its_own_path_and_idempotency_key(workbench: Workbench) -> None:
     body = "- {id: x, type: function, config: {handler: fail_times, params: {times: 0}}}"
     handle = await workbench.start(each("", body), {"given": 3})

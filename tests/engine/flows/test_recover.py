@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from temporalio.client import WorkflowExecutionStatus, WorkflowFailureError
-from tests.engine.harness import Workbench, events, scheduled
+from tests.engine.harness import Workbench, events, failure_of, scheduled
 
 TRY = """
 id: recover
@@ -108,7 +108,43 @@ async def test_a_failure_in_a_catch_is_the_failure_of_the_try(workbench: Workben
     )
     error = await workbench.failure(flow, {"type": "alpha"})
     assert (error["type"], error["step"]["path"]) == ("was-alpha", "t/catch[0]/c")
+    assert (error["cause"]["type"], error["cause"]["step"]["path"]) == ("alpha", "t/bad")
     assert workbench.calls()[1:] == ["echo was-alpha"]
+
+
+async def test_a_failure_in_on_error_steps_tells_the_failure_it_was_to_handle(workbench: Workbench) -> None:
+    flow = """
+    id: recover
+    steps:
+      - id: a
+        type: fail
+        config: {type: first, message: m}
+        on_error: [{id: h, type: fail, config: {type: second, message: m}}]
+    """
+    error = await workbench.failure(flow)
+    assert (error["type"], error["cause"]["type"]) == ("second", "first")
+
+
+async def test_what_was_caught_is_a_warning_of_the_run(workbench: Workbench) -> None:
+    handle = await workbench.start(attempted("catch: [{steps: [{id: c, type: transform, config: {value: 1}}]}]"))
+    await handle.result()
+    assert (await handle.query("state"))["warnings"] == ["a failure in 't' was caught: x"]
+
+
+@pytest.mark.parametrize("kind", ["cancelled", "run_timeout"])
+async def test_what_a_step_calls_like_an_end_of_the_run_is_a_failure_like_any_other(
+    workbench: Workbench, kind: str
+) -> None:
+    named = f"{{type: fail, config: {{type: {kind}, message: the customer did not want the order any more}}}}"
+    fallback = "error_handling: {fallback: [{type: function, config: {handler: echo, args: [fallback]}}]}"
+    handle = await workbench.start(f"id: f\nsteps: [{named}]\n{fallback}")
+    assert (await failure_of(handle))["type"] == kind
+    assert (await handle.query("state"))["status"] == "failed"
+    assert workbench.calls() == ["echo fallback"]
+    caught = (
+        f"{{type: try, config: {{steps: [{named}], catch: [{{steps: [{{type: transform, config: {{value: 1}}}}]}}]}}}}"
+    )
+    assert await workbench.run(f"id: f\nsteps: [{caught}]") == 1
 
 
 async def test_an_inner_try_catches_first_and_what_it_lets_through_comes_outside(workbench: Workbench) -> None:

@@ -66,6 +66,14 @@ async def cancelled(handle: WorkflowHandle[Any, Any]) -> None:
     assert await status_of(handle) == WorkflowExecutionStatus.CANCELED
 
 
+async def child_was_asked_to_cancel(child: WorkflowHandle[Any, Any]) -> None:
+    async with asyncio.timeout(30):
+        while not any(
+            event.HasField("workflow_execution_cancel_requested_event_attributes") for event in await events(child)
+        ):
+            await asyncio.sleep(0.05)
+
+
 def child_of(workbench: Workbench, handle: WorkflowHandle[Any, Any], path: str = "call") -> WorkflowHandle[Any, Any]:
     return workbench.temporal.get_workflow_handle(f"{handle.id}:{path}")
 
@@ -262,9 +270,49 @@ async def test_a_timeout_of_the_step_cancels_the_child_and_says_whose_it_was(wor
 
 async def test_the_run_timeout_of_the_child_is_its_own(workbench: Workbench) -> None:
     await publish(workbench, HANGING.replace("id: child", "id: child\ntimeout: 1s"))
-    error = await workbench.failure(OWING.replace("OPTIONS", "name: x"))
+    handle = await workbench.start(OWING.replace("OPTIONS", "name: x"))
+    error = await failure_of(handle)
     assert (error["type"], error["step"]["path"]) == ("run_timeout", "call")
+    assert (await handle.query("state"))["status"] == "failed"
+    assert (await child_of(workbench, handle).query("state"))["status"] == "timed_out"
     assert workbench.calls()[-2:] == ["echo undo a", "echo undo first"]
+
+
+async def test_each_attempt_of_a_flow_step_has_its_own_time(workbench: Workbench) -> None:
+    await publish(workbench, HANGING)
+    options = "timeout: {attempt: 1s, total: 1h}\n    retry: {max_attempts: 2, initial_interval: 10ms}"
+    handle = await workbench.start(OWING.replace("OPTIONS", options))
+    error = await failure_of(handle)
+    assert (error["type"], error["attempts"], error["step"]["path"]) == ("timeout", 2, "call")
+    for child in ("call", "call~2"):
+        assert await status_of(child_of(workbench, handle, child)) == WorkflowExecutionStatus.CANCELED
+
+
+async def test_no_child_begins_beyond_max_duration(skipping: Workbench) -> None:
+    await publish(skipping, "id: child\nsteps: [{type: fail, config: {type: boom, message: m}}]")
+    policy = "max_attempts: 9, initial_interval: 1h, backoff: fixed, max_interval: 9h, max_duration: 90m, on: ['*']"
+    error = await skipping.failure(OWING.replace("OPTIONS", f"retry: {{{policy}}}"))
+    assert (error["type"], error["attempts"]) == ("boom", 2)
+
+
+@pytest.mark.parametrize("options", ["name: x", "timeout: {attempt: 1h, total: 2h}"])
+async def test_a_child_that_completes_although_it_was_cancelled_is_undone(workbench: Workbench, options: str) -> None:
+    child = """
+    id: child
+    steps: [{type: function, config: {handler: echo, args: [effect]}}]
+    error_handling: {finally: [{id: go, type: wait-for-event, config: {signal: go}}]}
+    """
+    undo = "\n    compensate: {type: function, config: {handler: echo, args: ['undo {{ steps.call.output }}']}}"
+    await publish(workbench, child)
+    handle = await workbench.start(OWING.replace("OPTIONS", options + undo))
+    await until_calls(workbench, 2)
+    await workbench.waiting(child_of(workbench, handle), "go")
+    await handle.cancel()
+    await child_was_asked_to_cancel(child_of(workbench, handle))
+    await child_of(workbench, handle).signal("go", {})
+    await cancelled(handle)
+    assert await status_of(child_of(workbench, handle)) == WorkflowExecutionStatus.COMPLETED
+    assert workbench.calls() == ["echo first", "echo effect", "echo undo effect", "echo undo first"]
 
 
 async def test_return_cancelled_in_the_child_cancels_the_parent_too(workbench: Workbench) -> None:

@@ -7,7 +7,7 @@ import asyncio
 from temporalio import workflow
 
 from orchestrator.engine.activities import Outcome
-from orchestrator.engine.failures import ErrorRecord, RunEnded, StepFailed
+from orchestrator.engine.failures import ErrorRecord, RunEnded, StepFailed, failed_after
 from orchestrator.engine.frame import Frame
 from orchestrator.engine.gate import shielded
 from orchestrator.engine.journal import State
@@ -60,11 +60,18 @@ async def _body(walk: Walk, node: Node, frame: Frame, path: str, state: State) -
     label = f"catch[{state['catch']}]"
     _skip_catches(walk, node, frame, label)
     inner = frame.with_names(f"{path}/{label}/", {"error": state["error"]})
-    return await walk.run_list(node.lists.get(label, ()), inner)
+    try:
+        output = await walk.run_list(node.lists.get(label, ()), inner)
+    except StepFailed as failure:
+        raise failed_after(failure, state["error"]) from failure
+    walk.run.warnings.append(f"a failure in '{path}' was caught: {state['error']['type']}")
+    return output
 
 
 async def _attempts(walk: Walk, node: Node, frame: Frame, path: str, state: State) -> Json:
     """The body, again as long as ``retry`` says so."""
+    if node.retry is not None and node.retry.max_duration is not None and "retry_until" not in state:
+        state["retry_until"] = walk.run.clock.after(node.retry.max_duration)
     while True:
         if "retry_at" in state:
             await walk.run.clock.until(state["retry_at"], f"retry of {node.id}")
@@ -84,10 +91,7 @@ async def _attempts(walk: Walk, node: Node, frame: Frame, path: str, state: Stat
 def _delay(walk: Walk, node: Node, error: ErrorRecord, attempt: int, state: State) -> float | None:
     if node.retry is None:
         return None
-    left: float | None = None
-    if node.retry.max_duration is not None:
-        ends = state.setdefault("retry_until", walk.run.clock.after(node.retry.max_duration))
-        left = (ends - walk.run.clock.now()) / 1000
+    left = None if "retry_until" not in state else (state["retry_until"] - walk.run.clock.now()) / 1000
     chance = workflow.random().random() if node.retry.jitter else 0.0
     return next_delay(node.retry, error, attempt, retry_after=None, seconds_left=left, chance=chance)
 

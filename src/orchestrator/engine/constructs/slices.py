@@ -14,7 +14,7 @@ from orchestrator.engine.failures import StepFailed, error_record
 from orchestrator.engine.frame import Frame
 from orchestrator.engine.journal import State
 from orchestrator.engine.run import Walk
-from orchestrator.engine.together import run_all
+from orchestrator.engine.together import raise_if_cancelled, run_all
 from orchestrator.spec.definition import Envelope, Json, Node, definition_to_json, envelope_to_json
 from orchestrator.spec.places import locate
 
@@ -102,6 +102,7 @@ async def _slice(
         }
         await walk.run.children.start(_launch(walk, node, path, first, told), open_)
     report = await walk.run.children.result(open_["child"], part=True)
+    raise_if_cancelled()
     if report["status"] != "completed":
         cause = report.get("error") or {}
         if str((cause.get("step") or {}).get("path", "")).startswith(f"{path}["):

@@ -6,10 +6,9 @@ import asyncio
 from datetime import timedelta
 
 from temporalio import workflow
-from temporalio.common import RetryPolicy
 from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
 
-from orchestrator.engine.activities import Outcome
+from orchestrator.engine.activities import PATIENCE, Outcome
 from orchestrator.engine.children import Launch, Report
 from orchestrator.engine.failures import ErrorRecord, StepFailed, error_record, told
 from orchestrator.engine.frame import Frame
@@ -32,20 +31,38 @@ async def flow(walk: Walk, node: Node, frame: Frame, path: str) -> Outcome:
             await walk.run.clock.until(state["retry_at"], f"retry of {node.id}")
             state.pop("retry_at")
         try:
-            return await _once(walk, node, frame, path, state)
+            return await _attempt(walk, node, frame, path, state)
         except StepFailed as failure:
             attempt: int = state.setdefault("attempt", 1)
             failure.error["attempts"] = attempt
-            delay = _delay(node, failure.error, attempt)
+            delay = _delay(walk, node, failure.error, attempt, state)
             if delay is None:
                 raise
             state.pop("child", None)
+            state.pop("bound", None)
             state.update(attempt=attempt + 1, retry_at=walk.run.clock.after(delay))
 
 
-def _delay(node: Node, error: ErrorRecord, attempt: int) -> float | None:
+def _delay(walk: Walk, node: Node, error: ErrorRecord, attempt: int, state: State) -> float | None:
+    left = None if "retry_until" not in state else (state["retry_until"] - walk.run.clock.now()) / 1000
     chance = workflow.random().random() if node.retry is not None and node.retry.jitter else 0.0
-    return next_delay(node.retry, error, attempt, retry_after=None, seconds_left=None, chance=chance)
+    return next_delay(node.retry, error, attempt, retry_after=None, seconds_left=left, chance=chance)
+
+
+async def _attempt(walk: Walk, node: Node, frame: Frame, path: str, state: State) -> Outcome:
+    """One attempt, within the time that each may take and that all may take together."""
+    clock, limit = walk.run.clock, node.timeout.attempt
+    if node.retry is not None and node.retry.max_duration is not None and "retry_until" not in state:
+        state["retry_until"] = clock.after(node.retry.max_duration)
+    if limit is not None and "bound" not in state:
+        state["bound"] = clock.after(limit)
+
+    def expired() -> StepFailed:
+        message = f"an attempt took longer than timeout of {limit:g}s"
+        return StepFailed(error_record(node, path, "timeout", message, retryable=True))
+
+    work = _once(walk, node, frame, path, state)
+    return await clock.within(state.get("bound"), work, expired, f"timeout of an attempt of {node.id}")
 
 
 async def _once(walk: Walk, node: Node, frame: Frame, path: str, state: State) -> Outcome:
@@ -115,8 +132,7 @@ async def _resolve(walk: Walk, node: Node, path: str, wanted: list[Json]) -> lis
             RESOLVE_CHILD,
             args=wanted,
             start_to_close_timeout=timedelta(seconds=10),
-            schedule_to_close_timeout=timedelta(minutes=5),
-            retry_policy=RetryPolicy(maximum_interval=timedelta(seconds=10)),
+            retry_policy=PATIENCE,
         )
     except (ActivityError, ApplicationError) as error:
         if is_cancelled_exception(error):

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pydantic import ValidationError
 from temporalio.exceptions import ActivityError, is_cancelled_exception
 
-from orchestrator.engine.activities import Call, Outcome
+from orchestrator.engine.activities import PERSISTENT, Call, Outcome
 from orchestrator.engine.clock import now_text
 from orchestrator.engine.constructs.made import is_made
 from orchestrator.engine.constructs.task_answers import (
@@ -29,14 +29,11 @@ from orchestrator.engine.together import raise_if_cancelled
 from orchestrator.engine.waits import Wait
 from orchestrator.spec.acts.human_task import DECIDED_ALREADY, REJECT, HumanTaskConfig
 from orchestrator.spec.call import CLOSE_TASK, NOTE_TASK
-from orchestrator.spec.definition import Json, Node, Retry, Timeout
+from orchestrator.spec.definition import Json, Node, Timeout
 from orchestrator.spec.inputs import check_schema
 from orchestrator.spec.quorum import needs, out_of_reach, reached
 
 Decision = dict[str, Json]
-
-PERSISTENT = Retry(max_attempts=1000, max_interval=60.0, on=("*",))
-"""Opening and closing a task outlives an outage of the store."""
 
 
 async def human_task(walk: Walk, node: Node, frame: Frame, path: str) -> Outcome:

@@ -47,7 +47,8 @@ def _instant(walk: Walk, node: Node, path: str, config: dict[str, Json]) -> int:
     try:
         if "duration" in config:
             return walk.run.clock.after(parse_duration(config["duration"]))
-        return walk.run.clock.at(_moment(config["until"]))
+        # What lies before 1970 has passed like anything else; some of it has no text.
+        return max(0, walk.run.clock.at(_moment(config["until"])))
     except (ValueError, OverflowError) as error:
         raise StepFailed(error_record(node, path, "invalid_config", str(error))) from error
 
