@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import subprocess
 import time
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,10 +52,16 @@ class Shelf:
         return set(self.folder.older_than(time.time() + 60))
 
 
+@asynccontextmanager
+async def open_shelf(temporal: temporalio.client.Client, folder: Path) -> AsyncIterator[Shelf]:
+    async with open_workbench(temporal, folder) as bench:
+        yield Shelf(bench, bench.temporal, folder_of(bench.temporal))
+
+
 @pytest.fixture
 async def shelf(temporal: temporalio.client.Client, tmp_path: Path) -> AsyncIterator[Shelf]:
-    async with open_workbench(temporal, tmp_path) as bench:
-        yield Shelf(bench, bench.temporal, folder_of(bench.temporal))
+    async with open_shelf(temporal, tmp_path) as opened:
+        yield opened
 
 
 async def test_old_values_go_and_young_ones_stay(shelf: Shelf) -> None:
@@ -73,25 +81,28 @@ async def test_a_value_that_is_used_again_is_young(shelf: Shelf) -> None:
 
 
 async def test_values_of_runs_temporal_still_knows_are_kept_however_old(
-    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+    own_temporal_server: tuple[subprocess.Popen[bytes], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    handle = await shelf.bench.start(WAITING)
-    await shelf.bench.waiting(handle, "ok")
-    [needed] = shelf.digests()
-    other = await shelf.put("a", 40 * DAY)
-    shelf.age(needed, 40 * DAY)
-    # The run is young: told to look at runs that started until now, as if it had begun forty days ago too.
-    monkeypatch.setattr("orchestrator.payloads.retention._MARGIN", 31 * DAY)
-    for _ in range(100):
-        done = await purge(shelf.temporal, shelf.folder, 30 * DAY, pretend=True)
-        if done.kept:
-            break
-        await asyncio.sleep(0.1)
-    done = await purge(shelf.temporal, shelf.folder, 30 * DAY)
-    assert (done.removed, done.kept) == (1, 1)
-    assert shelf.digests() == {needed} != {other}
-    await handle.signal("ok", {"decision": "approve"})
-    await asyncio.wait_for(handle.result(), 30)
+    # A server of its own: told to look forty days back, a purge reads the history of every run there is.
+    temporal = await temporalio.client.Client.connect(own_temporal_server[1])
+    async with open_shelf(temporal, tmp_path) as shelf:
+        handle = await shelf.bench.start(WAITING)
+        await shelf.bench.waiting(handle, "ok")
+        [needed] = shelf.digests()
+        other = await shelf.put("a", 40 * DAY)
+        shelf.age(needed, 40 * DAY)
+        # The run is young: told to look at runs that started until now, as if it had begun forty days ago too.
+        monkeypatch.setattr("orchestrator.payloads.retention._MARGIN", 31 * DAY)
+        for _ in range(100):
+            done = await purge(shelf.temporal, shelf.folder, 30 * DAY, pretend=True)
+            if done.kept:
+                break
+            await asyncio.sleep(0.1)
+        done = await purge(shelf.temporal, shelf.folder, 30 * DAY)
+        assert (done.removed, done.kept) == (1, 1)
+        assert shelf.digests() == {needed} != {other}
+        await handle.signal("ok", {"decision": "approve"})
+        await asyncio.wait_for(handle.result(), 30)
 
 
 async def test_an_age_below_the_retention_of_temporal_is_refused(shelf: Shelf) -> None:
