@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import hashlib
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ import temporalio.client
 from tests.integration.gateway.conftest import Door, open_door
 
 from orchestrator.client import RunFailed
+from orchestrator.dispatch import files as watching
 from orchestrator.dispatch.files import FolderWatcher
 from orchestrator.store.files import SeenFile
 
@@ -141,7 +143,21 @@ async def test_a_file_goes_when_a_retry_of_its_run_has_completed(door: Door, fol
     await gone(folder / "bad.csv")
 
 
-async def test_two_flows_may_watch_one_folder_and_many_files_come_at_once(door: Door, folder: Path) -> None:
+async def test_two_flows_may_watch_one_folder_and_many_files_come_at_once(
+    door: Door, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More than one look sees to, and those that come first cannot be read."""
+    monkeypatch.setattr(watching, "AT_A_LOOK", 3)
+    digest = watching._digest
+
+    def mostly(path: Path) -> str:
+        if path.name.startswith("!"):
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return digest(path)
+
+    monkeypatch.setattr(watching, "_digest", mostly)
+    for number in range(4):
+        (folder / f"!{number}.csv").write_text("unreadable")
     await door.publish(flow(after="delete"))
     await door.publish(flow().replace("import-orders", "count-orders"))
     for number in range(20):
