@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 # Tests that kill processes and look at what happens in time: they have the machine to themselves, two at a time.
-ALONE := $(addprefix tests/e2e/test_,agents.py chaos.py crashes.py events_crash.py flows_crash.py queues_crash.py webhooks_crash.py)
+ALONE := $(addprefix tests/e2e/test_,agents.py chaos.py crashes.py events_crash.py flows_crash.py gathering_crash.py queues_crash.py webhooks_crash.py)
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo up test lint format types unit bench chaos schema lock clean
