@@ -18,7 +18,7 @@ from orchestrator import admission
 from orchestrator.client import starting
 from orchestrator.client.again import Again, Plan, Ready, latest_of
 from orchestrator.client.connection import connect_temporal, temporal_errors
-from orchestrator.client.listing import RunPage, page_of
+from orchestrator.client.listing import Narrower, RunPage, page_of
 from orchestrator.client.permits import holder_to_join
 from orchestrator.client.run import EVENT_MEMBERS, OVER, Run, RunInfo
 from orchestrator.client.tasks import LinkedTask, TaskDesk
@@ -371,11 +371,16 @@ class Client:
         return found
 
     async def runs_page(
-        self, flow: str | None = None, status: str | None = None, size: int = 50, after: str | None = None
+        self,
+        flow: str | None = None,
+        status: str | None = None,
+        size: int = 50,
+        after: str | None = None,
+        narrower: Narrower | None = None,
     ) -> RunPage:
         """A page of the list of recent runs; ``after`` is the ``next`` of the page before. Raises Refused for another
         ``after`` and for an unknown status."""
-        return await page_of(self.temporal, flow, status, size, after)
+        return await page_of(self.temporal, flow, status, size, after, narrower or Narrower())
 
     # -- tasks ------------------------------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ import base64
 import binascii
 import hashlib
 from dataclasses import dataclass
+from datetime import datetime
 
 import temporalio.client
 from temporalio.api.workflowservice.v1 import ListWorkflowExecutionsRequest
@@ -37,6 +38,29 @@ WAITING = "waiting"
 
 
 @dataclass(frozen=True, slots=True)
+class Narrower:
+    """Which runs a list leaves in, besides those of a flow and status."""
+
+    begins: str = ""
+    """What their ids begin with."""
+    since: datetime | None = None
+    before: datetime | None = None
+    """When they started."""
+    parts: bool = True
+    """Also those that another run has started: sub-flows and slices of loops."""
+
+    def conditions(self) -> list[str]:
+        """Conditions of Temporal's query language."""
+        found = [f"WorkflowId STARTS_WITH {_quoted(self.begins)}"] if self.begins else []
+        found += [f"StartTime >= '{self.since.isoformat()}'"] if self.since is not None else []
+        found += [f"StartTime < '{self.before.isoformat()}'"] if self.before is not None else []
+        return found if self.parts else [*found, "ParentWorkflowId IS NULL"]
+
+
+_ALL = Narrower()
+
+
+@dataclass(frozen=True, slots=True)
 class RunPage:
     """Some runs, and what to give as ``after`` for those that follow; None at the end."""
 
@@ -45,11 +69,16 @@ class RunPage:
 
 
 async def page_of(
-    temporal: temporalio.client.Client, flow: str | None, status: str | None, size: int, after: str | None = None
+    temporal: temporalio.client.Client,
+    flow: str | None,
+    status: str | None,
+    size: int,
+    after: str | None = None,
+    narrower: Narrower = _ALL,
 ) -> RunPage:
     """At most ``size`` runs, those after an earlier page. Raises Refused for an unknown status or an ``after`` that no
     page gave, and Unavailable."""
-    query = _OURS
+    query = " AND ".join([_OURS, *narrower.conditions()])
     if flow is not None:
         query += f" AND WorkflowType = {_quoted(flow)}"
     if status == WAITING:

@@ -18,11 +18,13 @@ from orchestrator.errors import NotFound, Refused, Unavailable
 from orchestrator.gateway.pages import run_steps
 from orchestrator.gateway.pages.language import Language
 from orchestrator.gateway.pages.page import Pages, run_address
+from orchestrator.gateway.pages.run_sent import Sent, sent_to
+from orchestrator.gateway.pages.run_slices import Slices, home_of, slices_of
 from orchestrator.gateway.pages.run_steps import Row, Tally, tallies, value_of
 from orchestrator.gateway.runs import RunDetail, detail_of
 from orchestrator.settings import Settings
 from orchestrator.spec.definition import Definition, Envelope
-from orchestrator.spec.graph.model import graph_of, static_paths
+from orchestrator.spec.graph.model import graph_of, place_of, static_paths
 from orchestrator.spec.graph.svg import Mark, svg
 
 Json = Any
@@ -63,7 +65,9 @@ def router(pages: Pages, client: Client) -> APIRouter:
         detail = await detail_of(client, run_id)
         begun = await _begun(client, run_id)
         attempts = {} if detail.status in OVER else await client.run(run_id).attempts()
-        view = _View(detail, begun, attempts, pages.language(request), request)
+        view = View(detail, begun, attempts, pages.language(request), request)
+        view.slices = await _slices(client, view)
+        view.sent = await _sent(client, view)
         return await pages.show(request, "run.html", **view.values(client.settings))
 
     return api
@@ -76,8 +80,24 @@ async def _begun(client: Client, run_id: str) -> Begun:
         return Begun(None, str(error))
 
 
-class _View:
-    """A run in one reader's language."""
+async def _slices(client: Client, view: View) -> dict[str, Slices]:
+    run = view.run
+    if view.told is not None:
+        return {}
+    return await slices_of(client, run.root or run.id, run.started_at if run.attempt == 1 else None, view.records)
+
+
+async def _sent(client: Client, view: View) -> Sent:
+    """What the steps that are shown were sent, as far as Temporal still has it."""
+    try:
+        paths = [row.path for row in view.shown() if row.acts]
+        return await sent_to(client.temporal, view.run.id, paths, view.asked_for)
+    except NotFound:
+        return Sent()
+
+
+class View:
+    """A run in one reader's language. ``slices`` and ``sent`` are looked up for it, as it says what is shown."""
 
     def __init__(
         self,
@@ -87,22 +107,24 @@ class _View:
         language: Language,
         request: Request,
     ) -> None:
-        self._run = detail
+        self.slices: Mapping[str, Slices] = {}
+        self.sent = Sent()
+        self.run = detail
         self._begun = begun
         self._state = detail.state or {}
         self._t = language
         self._request = request
         definition = begun.definition
         self._places = {} if definition is None else static_paths(definition)
-        records = self._state.get("steps", {})
-        steps = run_steps.Run(detail.root or detail.id, records, self._waits(), self._places, attempts)
+        self.records: Mapping[str, Json] = self._state.get("steps", {})
+        steps = run_steps.Run(detail.root or detail.id, self.records, self._waits(), self._places, attempts)
         self._rows = steps.rows()
         self._numbers = {row.path: number for number, row in enumerate(self._rows)}
         self._tallies = tallies(self._rows)
 
     def values(self, settings: Settings) -> dict[str, Json]:
         """What the template shows."""
-        run, envelope = self._run, self._begun.envelope
+        run, envelope = self.run, self._begun.envelope
         page, last = self._page()
         over = run.status in OVER
         return {
@@ -117,7 +139,14 @@ class _View:
             "api": f"/v1/runs/{quote(run.id)}",
             "graph": self._graph(),
             "no_graph": self._begun.problem,
-            "rows": self._rows[(page - 1) * _ROWS : page * _ROWS],
+            "rows": self.shown(),
+            "slices": self.slices,
+            "told": self.told,
+            "sent": self.sent,
+            "asked_for": self.asked_for,
+            "ask_for": lambda path: self._link(at=path, sent="1"),
+            "as_yaml": run_steps.as_yaml,
+            "way_to": self._way_to,
             "all_rows": len(self._rows),
             "page": page,
             "last": last,
@@ -128,21 +157,45 @@ class _View:
             "warnings": self._state.get("warnings", []),
             "compensations": self._compensations(),
             "continued": self._state.get("continued", 0),
-            "row_of": run_steps.anchor_of,
             "parent": envelope.parent if envelope else None,
             "test": bool(envelope and envelope.test),
             "by": run.by or (_text(envelope.trigger.get("by")) if envelope else None),
             **self._data(),
         }
 
+    @property
+    def told(self) -> Mapping[str, Json] | None:
+        """Of a run that carries out a slice of a loop: which."""
+        return self._begun.envelope.slice if self._begun.envelope else None
+
+    @property
+    def asked_for(self) -> str | None:
+        """The path of the step of which the reader wants to know what it was sent, whatever that takes."""
+        query = self._request.query_params
+        return query.get("at") if query.get("sent") and query.get("at") in self._numbers else None
+
+    def shown(self) -> Sequence[Row]:
+        """The rows on this page of the table."""
+        page, _ = self._page()
+        return self._rows[(page - 1) * _ROWS : page * _ROWS]
+
+    def _way_to(self, path: str) -> str | None:
+        """The address of the row of a step: here, or in the run of a slice. None where there is none."""
+        anchor = f"#{quote(run_steps.anchor_of(path))}"
+        if path in self._numbers:
+            there = self._page_of(path)
+            return anchor if there == str(self._page()[0]) else self._link(steps=there) + anchor
+        home = home_of(path, self.slices)
+        return None if home is None else f"{run_address(home)}?{urlencode({'at': path})}{anchor}"
+
     def _compensations(self) -> list[dict[str, Json]]:
         """What was undone or is still to be; a run that has completed owes nothing any more."""
         told: list[dict[str, Json]] = self._state.get("compensations", [])
-        return [one for one in told if self._run.status != "completed" or one["status"] != "owed"]
+        return [one for one in told if self.run.status != "completed" or one["status"] != "owed"]
 
     def _data(self) -> dict[str, Json]:
         """The values that went in and came out."""
-        envelope, run = self._begun.envelope, self._run
+        envelope, run = self._begun.envelope, self.run
         trigger = {name: one for name, one in envelope.trigger.items() if name != "body"} if envelope else {}
         body = envelope.trigger.get("body") if envelope else None
         error = run.error or self._state.get("error")
@@ -187,52 +240,64 @@ class _View:
             parts += [self._t.duration(row.seconds)] if row.seconds else []
             parts += [self._t("runs.tries", count=row.attempts)] if row.attempts > 1 else []
             text = " · ".join(parts)
-        return Mark(tally.status, text, self._link(steps=self._page_of(row)) + f"#{quote(row.anchor)}")
+        return Mark(tally.status, text, self._link(steps=self._page_of(row.path)) + f"#{quote(row.anchor)}")
 
     def _not_reached(self) -> list[str]:
-        """Steps without a record, those aside that run only when something went wrong."""
+        """Steps without a record, those aside that run only when something went wrong, and those in slices: they
+        belong to the runs of these, as the others do not."""
+        inside = tuple(f"{place_of(path)}[" for path in ([self.told["path"]] if self.told else self.slices))
         return [
             node.name or node.id
             for path, node in self._places.items()
-            if "#" not in path and node.id not in self._tallies
+            if "#" not in path
+            and node.id not in self._tallies
+            and (path.startswith(inside) if self.told else not (inside and path.startswith(inside)))
         ]
 
     # -- the rest -----------------------------------------------------------------------------------------------
 
     def _waits(self) -> Sequence[Mapping[str, Json]]:
-        """What the run waits for now, with ``until`` as a moment."""
-        if self._run.status in OVER:
+        """What the run waits for now, with ``until`` as a moment and the step's name as ``title``."""
+        if self.run.status in OVER:
             return []
-        return [wait | {"until": run_steps.moment_of(wait.get("until"))} for wait in self._state.get("waits", ())]
+        return [
+            wait | {"until": run_steps.moment_of(wait.get("until")), "title": self._title(wait)}
+            for wait in self._state.get("waits", ())
+        ]
+
+    def _title(self, wait: Mapping[str, Json]) -> Json:
+        node = self._places.get(place_of(str(wait.get("path"))))
+        return (node.name if node else None) or wait.get("step")
 
     @property
     def _still(self) -> bool:
         return self._request.query_params.get("refresh") == _STILL
 
     def _refresh_seconds(self) -> int:
-        resting = self._run.status in ("waiting", "paused") or self._run.state is None
+        resting = self.run.status in ("waiting", "paused") or self.run.state is None
         return _WAITING_SECONDS if resting else _BUSY_SECONDS
 
     def _page(self) -> tuple[int, int]:
         last = max(1, -(-len(self._rows) // _ROWS))
-        asked = self._request.query_params.get("steps", "")
+        at = self._request.query_params.get("at", "")
+        asked = self._page_of(at) if at in self._numbers else self._request.query_params.get("steps", "")
         number = int(asked) if asked.isascii() and asked.isdigit() and 0 < len(asked) < 7 else 1
         return min(max(number, 1), last), last
 
-    def _page_of(self, row: Row) -> str:
-        return str(self._numbers[row.path] // _ROWS + 1)
+    def _page_of(self, path: str) -> str:
+        return str(self._numbers[path] // _ROWS + 1)
 
     def _link(self, **changes: str | None) -> str:
         """This page's address, some of its query changed."""
         kept = {name: self._request.query_params.get(name) for name in ("refresh", "steps")} | changes
         query = {name: value for name, value in kept.items() if value and (name, value) != ("steps", "1")}
-        address = run_address(self._run.id)
+        address = run_address(self.run.id)
         return f"{address}?{urlencode(query)}" if query else address
 
     def _temporal(self, settings: Settings) -> str | None:
         if settings.temporal_ui is None:
             return None
-        namespace, run = quote(settings.temporal_namespace, safe=""), quote(self._run.id, safe="")
+        namespace, run = quote(settings.temporal_namespace, safe=""), quote(self.run.id, safe="")
         return f"{settings.temporal_ui}/namespaces/{namespace}/workflows/{run}"
 
 

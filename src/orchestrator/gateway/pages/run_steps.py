@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from orchestrator.client.run import Attempt
+from orchestrator.spec.base import ACTS
 from orchestrator.spec.definition import Node
 from orchestrator.spec.graph.model import place_of
 
@@ -85,6 +86,11 @@ class Row:
         return written(self.node)
 
     @property
+    def acts(self) -> bool:
+        """Whether it was sent its config: an activity carries it out. What others do, the run does itself."""
+        return self.type in ACTS and self.status != "skipped"
+
+    @property
     def output(self) -> Value | None:
         """What it gave."""
         if "output_bytes" in self.record:
@@ -92,6 +98,12 @@ class Row:
         if "output" not in self.record or self.status == "skipped":
             return None
         return value_of(self.record["output"])
+
+    @property
+    def decided(self) -> Mapping[str, Json] | None:
+        """Of a task that is over: the decision, who took it, when, and what they said."""
+        given = self.record.get("output") if self.type == "human-task" else None
+        return given if isinstance(given, dict) and given.get("decision") else None
 
     @property
     def error_data(self) -> Value | None:
@@ -236,7 +248,13 @@ def written(node: Node | None) -> str:
     """The step's config as YAML, as its author wrote it."""
     if node is None or not node.config:
         return ""
-    text = yaml.dump(node.config, Dumper=_Plain, allow_unicode=True, sort_keys=False, width=100)
+    return as_yaml(node.config)
+
+
+def as_yaml(value: Json) -> str:
+    """A value as YAML, cut where it is long."""
+    text = yaml.dump(value, Dumper=_Plain, allow_unicode=True, sort_keys=False, width=100)
+    text = text.removesuffix("...\n")
     return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
 
 

@@ -200,7 +200,7 @@ async def test_a_run_in_korean(waiting: tuple[Door, str]) -> None:
     door, run_id = waiting
     page = await page_of(door, run_id, **{"Accept-Language": "ko"})
     assert '<html lang="ko">' in page
-    assert "&#39;ask&#39; 단계가 사람의 결정을 기다립니다." in page and "2번째 반복" in page
+    assert "&#39;담당자 확인&#39; 단계가 사람의 결정을 기다립니다." in page and "2번째 반복" in page
     assert "대기 중" in graph(page)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import html
 import re
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from tests.integration.gateway.conftest import Door
@@ -107,3 +108,41 @@ async def test_an_address_of_a_page_that_was_never_given_out_leads_to_the_first(
 async def test_the_list_is_there_in_korean(idle: Door) -> None:
     page = await idle.http.get("/runs", headers={"Accept-Language": "ko-KR,ko;q=0.9"})
     assert '<html lang="ko">' in page.text and "<h1>실행</h1>" in page.text and "모든 상태" in page.text
+
+
+async def test_the_list_is_narrowed_by_the_beginning_of_ids_and_by_days(idle: Door) -> None:
+    await idle.publish(PAUSING.format(flow="page-begun"))
+    for run_id in ("begun-a%1", "begun-a_2", "begun-b"):
+        await idle.client.start("page-begun", run_id=run_id)
+    await listed(idle, "page-begun", 3)
+
+    async def found(**asked: str) -> list[str]:
+        return sorted(ids_in((await idle.http.get("/runs", params={"flow": "page-begun"} | asked)).text))
+
+    assert await found(begins="begun-a") == ["begun-a%1", "begun-a_2"]
+    assert await found(begins="begun-a%") == ["begun-a%1"] and await found(begins="' OR '") == []
+    today = datetime.now(UTC).date()
+    around = {"since": str(today - timedelta(days=1)), "until": str(today + timedelta(days=1))}
+    assert len(await found(**around)) == 3
+    assert await found(since=str(today + timedelta(days=2))) == []
+    assert await found(until=str(today - timedelta(days=2))) == []
+    assert len(await found(since="soon", until="0000-00-00")) == 3, "an old bookmark still opens"
+    page = (await idle.http.get("/runs", params={"begins": "begun-b"} | around)).text
+    assert (
+        'value="begun-b"' in page
+        and f'value="{around["since"]}"' in page
+        and '<details class="more-filters" open>' in page
+    )
+
+
+async def test_parts_of_other_runs_are_listed_when_asked_for(door: Door) -> None:
+    await door.publish(PAUSING.format(flow="page-inner"))
+    await door.publish("id: page-outer\nsteps: [{id: part, type: flow, config: {flow: page-inner}}]\n")
+    outer = await door.client.start("page-outer")
+    await listed(door, "page-inner", 1)
+    ids = {
+        way: ids_in((await door.http.get(f"/runs?{way}")).text)
+        for way in ("flow=page-inner", "flow=page-inner&parts=1")
+    }
+    assert ids == {"flow=page-inner": [], "flow=page-inner&parts=1": [f"{outer.id}:part"]}
+    assert ids_in((await door.http.get("/runs", params={"begins": f"{outer.id}:"})).text) == [f"{outer.id}:part"]
