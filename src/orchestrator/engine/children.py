@@ -32,6 +32,7 @@ from temporalio.workflow import ChildWorkflowHandle, ParentClosePolicy
 
 from orchestrator.engine.budget import Budget
 from orchestrator.engine.clock import Clock
+from orchestrator.engine.gate import Gate
 from orchestrator.engine.inbox import new_future
 from orchestrator.engine.journal import State
 from orchestrator.engine.together import outlast
@@ -65,9 +66,10 @@ class Launch:
 class Children:
     """The child runs of one run."""
 
-    def __init__(self, budget: Budget, clock: Clock) -> None:
+    def __init__(self, budget: Budget, clock: Clock, gate: Gate) -> None:
         self._budget = budget
         self._clock = clock
+        self._gate = gate
         self._reports: dict[str, asyncio.Future[Json]] = {}
         self._handles: dict[str, ChildWorkflowHandle[Any, Any]] = {}
         self._parts: dict[str, None] = {}
@@ -148,9 +150,10 @@ class Children:
         try:
             await workflow.wait([ending])
         except asyncio.CancelledError as cancelled:
-            await _ask_to_cancel(child, handle)
-            with contextlib.suppress(asyncio.CancelledError):
-                await outlast([ending])
+            with self._gate.stop():
+                await _ask_to_cancel(child, handle)
+                with contextlib.suppress(asyncio.CancelledError):
+                    await outlast([ending])
             if not _ended_well(ending):
                 raise cancelled
         self._reports.pop(child, None)

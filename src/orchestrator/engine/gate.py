@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+import contextlib
+from collections.abc import Coroutine, Iterator
 from contextvars import ContextVar
 from typing import Any, TypeVar
 
 from temporalio import workflow
 
-from orchestrator.engine.together import outlast
+from orchestrator.engine.together import CLEANED_UP_AFTER, outlast
 from orchestrator.spec.definition import CONTINUE_AFTER
 
 T = TypeVar("T")
@@ -29,6 +30,9 @@ class Gate:
         self.continue_after = CONTINUE_AFTER
         self.paused = False
         self.draining = False
+        self.stops = 0
+        """Steps that are being stopped: a run that continued now would forget that, and go on with what comes after
+        them."""
         self._begun = 0
         self._stopping = False
         self._patient_until = 0
@@ -44,6 +48,17 @@ class Gate:
         if not self.is_open():
             await workflow.wait_condition(lambda: not (self.paused or self.draining))
         self._begun += 1
+
+    @contextlib.contextmanager
+    def stop(self) -> Iterator[None]:
+        """A step is being stopped while the context is."""
+        self.stops += 1
+        try:
+            yield
+        except CLEANED_UP_AFTER:
+            self.stops -= 1
+            raise
+        self.stops -= 1
 
     def progressed(self) -> None:
         """Something else than a step has made the history longer, such as a signal."""

@@ -62,7 +62,7 @@ class FlowWorkflow:
         self._journal = Journal()
         self._inbox = Inbox()
         self._waits = Waits(self._waits_changed)
-        self._children = Children(self._budget, self._clock)
+        self._children = Children(self._budget, self._clock, self._gate)
         self._events = Events()
         self._walk: Interpreter | None = None
         self._life: Life | None = None
@@ -212,7 +212,8 @@ class FlowWorkflow:
         return not living.done() and self._is_drained()
 
     def _is_drained(self) -> bool:
-        return self._gate.draining and self._budget.pending == 0 and workflow.all_handlers_finished()
+        idle = self._budget.pending == 0 and self._gate.stops == 0 and workflow.all_handlers_finished()
+        return self._gate.draining and idle
 
     def _continue_as_new(self, life: Life, args: Sequence[RawValue]) -> None:
         """Raises what makes Temporal start the next execution; returns where the journal has become too large."""

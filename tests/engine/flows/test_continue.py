@@ -258,3 +258,36 @@ async def test_a_loop_of_calls_continues_as_new_before_its_history_grows_long(wo
     lengths = await executions(workbench, handle)
     assert max(lengths) <= 1.2 * bound
     assert 1 < len(lengths) <= 2 + passes * 6 // bound
+
+
+STOPPED = """
+id: long
+vars: {gone_on: false}
+steps:
+  - OUTER
+  - {id: after, type: function, config: {handler: echo, args: ["after {{ vars.gone_on }}"]}}
+"""
+STOPPING = """{id: t, type: try, config: {
+  steps: [{id: w, type: wait, config: {duration: 9h}}, {id: s, type: set, config: {gone_on: true}}],
+  finally: [
+    {id: first, type: function, config: {handler: echo, args: [finally]}},
+    {id: slowly, type: wait, config: {duration: 3h}},
+    {id: last, type: function, config: {handler: echo, args: [done]}}]}}"""
+TIMED = f"{{id: b, type: block, timeout: 1h, on_error: continue, config: {{steps: [{STOPPING}]}}}}"
+RETURNING = (
+    "{id: b, type: block, config: {steps: [{id: n, type: wait, config: {duration: 1h}}, {id: r, type: return}]}}"
+)
+BESIDE = f"{{id: p, type: parallel, config: {{branches: [{STOPPING}, {RETURNING}]}}}}"
+
+
+@pytest.mark.parametrize(
+    ("outer", "calls"),
+    [(TIMED, ["finally", "done", "after false"]), (BESIDE, ["finally", "done"])],
+    ids=["by a timeout", "by a return beside it"],
+)
+async def test_what_is_being_stopped_stays_stopped_in_a_run_that_has_grown_long(
+    skipping: Workbench, outer: str, calls: list[str]
+) -> None:
+    handle = await skipping.start(STOPPED.replace("OUTER", outer), continue_after=8)
+    await handle.result()
+    assert skipping.calls() == [f"echo {call}" for call in calls]

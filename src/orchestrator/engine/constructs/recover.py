@@ -30,7 +30,8 @@ async def try_(walk: Walk, node: Node, frame: Frame, path: str) -> Outcome:
         state.update(stage="finally", ended={"output": ended.output, "status": ended.status})
     except asyncio.CancelledError:
         try:
-            await _finally(walk, node, frame, None, urgent=True)
+            with walk.run.gate.stop():
+                await _finally(walk, node, frame, None, urgent=True)
         except (StepFailed, RunEnded) as failed:
             # Neither hides that the step was cancelled.
             walk.run.warnings.append(f"`finally` of '{path}' did not end well: {failed}")
