@@ -10,6 +10,7 @@ from urllib.parse import quote, urlencode
 
 from fastapi import APIRouter, Request, Response
 from markupsafe import Markup
+from starlette.exceptions import HTTPException
 
 from orchestrator.client import OVER, Client
 from orchestrator.client.again import started_with
@@ -17,9 +18,9 @@ from orchestrator.client.run import Attempt
 from orchestrator.errors import NotFound, Refused, Unavailable
 from orchestrator.gateway.pages import run_steps
 from orchestrator.gateway.pages.language import Language
-from orchestrator.gateway.pages.page import Pages, run_address
+from orchestrator.gateway.pages.page import Pages, person_of, run_address
 from orchestrator.gateway.pages.run_sent import Sent, sent_to
-from orchestrator.gateway.pages.run_slices import Slices, home_of, slices_of
+from orchestrator.gateway.pages.run_slices import Slices, home_of, slices_of, with_passes
 from orchestrator.gateway.pages.run_steps import Row, Tally, tallies, value_of
 from orchestrator.gateway.runs import RunDetail, detail_of
 from orchestrator.settings import Settings
@@ -69,6 +70,16 @@ def router(pages: Pages, client: Client) -> APIRouter:
         view.slices = await _slices(client, view)
         view.sent = await _sent(client, view)
         return await pages.show(request, "run.html", **view.values(client.settings))
+
+    @api.post("/{run_id:path}")
+    async def retry(run_id: str, request: Request) -> Response:
+        """Go on from what failed, as the person the reader says they are. Raises what ``Client.retry`` does."""
+        given, person = await pages.form(request), person_of(request)
+        if given.get("do") != "retry":
+            raise HTTPException(422, "the form does not say what to do")
+        if person is None:
+            return pages.redirect(f"/inbox/name?{urlencode({'back': run_address(run_id)})}")
+        return pages.redirect(run_address((await client.retry(run_id, by=person)).id))
 
     return api
 
@@ -245,7 +256,7 @@ class View:
     def _not_reached(self) -> list[str]:
         """Steps without a record, those aside that run only when something went wrong, and those in slices: they
         belong to the runs of these, as the others do not."""
-        inside = tuple(f"{place_of(path)}[" for path in ([self.told["path"]] if self.told else self.slices))
+        inside = tuple(f"{place_of(path)}[" for path in ([self.told["path"]] if self.told else self._elsewhere()))
         return [
             node.name or node.id
             for path, node in self._places.items()
@@ -253,6 +264,12 @@ class View:
             and node.id not in self._tallies
             and (path.startswith(inside) if self.told else not (inside and path.startswith(inside)))
         ]
+
+    def _elsewhere(self) -> list[str]:
+        """Loops that are over and whose passes have no records here: slices have them, or an earlier run."""
+        loops = [row.path for row in self._rows if row.type in ("for-each", "while") and row.status == "completed"]
+        known = with_passes(self._numbers)
+        return [*self.slices, *(path for path in loops if path not in known)]
 
     # -- the rest -----------------------------------------------------------------------------------------------
 

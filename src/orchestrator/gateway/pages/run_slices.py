@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -83,11 +83,16 @@ def home_of(path: str, slices: Mapping[str, Slices]) -> str | None:
     return None
 
 
+def with_passes(paths: Iterable[str]) -> set[str]:
+    """The loops of which a pass is among these paths."""
+    return {path[: found.start()] for path in paths for found in _PLACE.finditer(path)}
+
+
 def _loops(records: Mapping[str, Json]) -> list[str]:
     """Paths of the loops without a pass of their own: their items may have been too many."""
-    with_passes = {path[: found.start()] for path in records for found in _PLACE.finditer(path)}
+    known = with_passes(records)
     loops = [path for path, record in records.items() if record.get("type") == "for-each"]
-    return [path for path in loops if path not in with_passes][:_MOST_LOOPS]
+    return [path for path in loops if path not in known][:_MOST_LOOPS]
 
 
 def _slices(runs: Sequence[RunInfo], begins: str) -> list[Slice]:

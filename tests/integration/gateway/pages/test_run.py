@@ -17,6 +17,7 @@ from uuid import uuid4
 import pytest
 import temporalio.client
 from tests.integration.gateway.conftest import Door, open_door
+from tests.integration.gateway.pages.conftest import Readers, token_in
 
 from orchestrator.client import RunFailed
 from orchestrator.client import run as run_module
@@ -224,10 +225,34 @@ async def test_a_failed_run_says_why_and_what_was_undone_and_links_its_chain(doo
     assert "Not reached: never" in page
     assert "is-compensated" in graph(page) and "is-failed" in graph(page)
     assert f'<a href="/runs/{again.id}">{again.id}</a>' in page
-    assert "orchestrator runs retry" not in page, "it goes on already"
+    assert "orchestrator runs retry" not in page and 'value="retry"' not in page, "it goes on already"
+    assert f'<a href="/runs/{again.id}">{again.id}</a>' in why[0]
     following = await page_of(door, again.id)
     assert f"<code>orchestrator runs retry {again.id}</code>" in following
     assert f'<a href="/runs/{run.id}">{run.id}</a>' in following and "attempt 2" in following and "kim" in following
+
+
+async def test_a_failed_run_is_retried_from_its_page_by_whoever_says_who_they_are(door: Door, reader: Readers) -> None:
+    await door.publish(PAYMENT)
+    (door.settings.project_dir / "data").mkdir()
+    run = await door.client.start("page-payment", {"amount": 3})
+    with pytest.raises(RunFailed):
+        await run.result(SECONDS)
+    (door.settings.project_dir / "data" / "rate.txt").write_text("2")
+    stranger, kim = reader(door, None), reader(door, "kim")
+    asked = await stranger.send(f"/runs/{run.id}", do="retry")
+    assert asked.headers["location"] == f"/inbox/name?back=%2Fruns%2F{run.id}"
+    refused = await kim.http.post(f"/runs/{run.id}", data={"do": "retry", "form_token": "made up"})
+    unsaid = await kim.send(f"/runs/{run.id}", do="dance")
+    assert (refused.status_code, unsaid.status_code) == (403, 422)
+    sent = await kim.send(f"/runs/{run.id}", do="retry")
+    assert (sent.status_code, sent.headers["location"]) == (303, f"/runs/{run.id}~r2")
+    await door.client.run(f"{run.id}~r2").result(SECONDS)
+    page = await page_of(door, f"{run.id}~r2")
+    assert "kim" in page and 'value="retry"' not in page and f'<a href="/runs/{run.id}">{run.id}</a>' in page
+    token = token_in(await kim.look("/inbox/name"))
+    twice = await kim.http.post(f"/runs/{run.id}", data={"do": "retry", "form_token": token})
+    assert (twice.status_code, "goes on as" in twice.text) == (409, True)
 
 
 async def test_a_completed_run_owes_nothing(door: Door) -> None:
