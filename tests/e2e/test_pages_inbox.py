@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from collections.abc import Callable, Iterator
@@ -305,6 +306,20 @@ def test_nothing_of_a_hostile_task_is_run_or_laid_out_as_a_page(visit: Open, ser
         page.get_by_role("button", name="Approve").click()
         expect(page.get_by_text("Your answer was taken")).to_be_visible()
     assert closed(served, path)["data"] == {'"><script>alert(10)</script>': '"><script>alert(12)</script>'}
+
+
+def test_what_is_attached_is_opened_and_downloaded_and_runs_nothing(visit: Open, served: Product, task: str) -> None:
+    page = visit(java_script_enabled=True).new_page()
+    page.goto(task)
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Download order.json").click()
+    assert download.value.suggested_filename == "order.json"
+    assert json.loads(download.value.path().read_text()) == {"id": "A-7", "total": 129.9}
+    page.goto(new_task(served, "pages-hostile"))
+    with nothing_bad_happens(page):
+        page.get_by_role("link", name="Open script_.txt").click()
+        expect(page.locator("body")).to_contain_text("</pre><script>alert(8)</script>")
+        assert page.evaluate("document.contentType") == "text/plain"
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
