@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -90,7 +91,8 @@ async def publish_text(
 ) -> tuple[PublishedVersion, tuple[Problem, ...]]:
     """Publish a flow from its YAML; also answers the warnings, with ``settings`` those of ``remarks`` too. Raises what
     ``publish`` does."""
-    loaded = load_flow(text, file, project)
+    # A large file takes a second, in which others are answered.
+    loaded = await asyncio.to_thread(load_flow, text, file, project)
     published = await publish(store, project, loaded, as_edit=as_edit)
     told = await remarks(store, project, settings, [loaded]) if settings is not None else {}
     return published, (*loaded.warnings, *told.get(loaded.definition.flow, ()))

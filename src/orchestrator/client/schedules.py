@@ -53,6 +53,7 @@ OVERLAPS = {
     "terminate-other": ScheduleOverlapPolicy.TERMINATE_OTHER,
     "allow-all": ScheduleOverlapPolicy.ALLOW_ALL,
 }
+_FIRST = datetime(1970, 1, 1, tzinfo=UTC)
 CATCH_UP = timedelta(days=1)
 """How old a missed start may be to be made up for, where the trigger does not say."""
 MOST_BACKFILLED = 900
@@ -338,6 +339,8 @@ def _range_problems(start: datetime, end: datetime, overlap: str) -> list[FieldP
             problems.append(FieldProblem(name, "needs its zone, such as 2026-11-20T09:00:00Z"))
     if not problems and start > end:
         problems.append(FieldProblem("to", "lies before `from`"))
+    if not problems and start < _FIRST:
+        problems.append(FieldProblem("from", f"lies before {_FIRST:%Y}"))
     if not problems and end > datetime.now(UTC):
         problems.append(FieldProblem("to", "lies in the future: the schedule itself starts those runs"))
     if overlap not in OVERLAPS:

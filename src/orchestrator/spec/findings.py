@@ -13,6 +13,8 @@ from orchestrator.spec.source import Path, Source
 
 Json = Any
 
+MOST = 100
+"""Problems of one file that are told: whoever mends these is told the next."""
 NOT_YET = "is part of the flow format, but this release cannot run it yet"
 
 
@@ -77,12 +79,20 @@ class Findings:
     def unknown_key(self, path: Path, known: Iterable[str], where: str) -> None:
         """Add the refusal of a key that the format does not name."""
         name = str(path[-1])
-        self.error(path, f"unknown key `{name}`{where}", suggestion(name, known), key=True)
+        # To look for what was meant takes far longer than all the rest.
+        hint = suggestion(name, known) if len(self.problems) < MOST else None
+        self.error(path, f"unknown key `{name}`{where}", hint, key=True)
 
     def raise_if_any(self) -> None:
-        """Raise FlowInvalid with every error, in the order of the file."""
-        if self.problems:
-            raise FlowInvalid(sorted_problems(self.problems))
+        """Raise FlowInvalid with the errors, in the order of the file."""
+        if not self.problems:
+            return
+        found = sorted_problems(self.problems)
+        if len(found) > MOST:
+            last = found[MOST - 1]
+            rest = Problem(f"and {len(found) - MOST} more problems", last.file, last.line, last.column)
+            found = (*found[:MOST], rest)
+        raise FlowInvalid(found)
 
 
 def sorted_problems(problems: Iterable[Problem]) -> tuple[Problem, ...]:

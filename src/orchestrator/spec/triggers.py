@@ -65,8 +65,11 @@ _RESERVED = (
 def _webhook_path(value: str) -> str:
     if not value.startswith("/"):
         raise ValueError(f"{value!r} must start with /")
-    if re.search(r"[\s?#]", value) or "{{" in value or "//" in value:
-        raise ValueError(f"{value!r} is no path; write for example /api/webhooks/new or /orders/{{id}}")
+    if re.search(r"[\s?#\x00-\x1f\x7f]|%[0-9A-Fa-f]{2}|//|/\.\.?(/|$)", value) or "{{" in value:
+        raise ValueError(
+            f"{value!r} is no path that a request has, decoded and without `.` and `..`; write for example "
+            "/api/webhooks/new or /orders/{id}"
+        )
     names = re.findall(r"\{([^{}]*)\}", value)
     if len(set(names)) != len(names) or not all(re.fullmatch(r"[A-Za-z_]\w*", name) for name in names):
         raise ValueError(f"{value!r}: each {{name}} is a word used once")

@@ -174,6 +174,7 @@ async def test_a_range_that_cannot_be_made_up_for_is_refused_by_field(door: Door
     for body, said in [
         ({"from": february, "to": january}, "lies before `from`"),
         ({"from": january, "to": "2999-01-01T00:00:00Z"}, "lies in the future"),
+        ({"from": "0001-01-01T00:00:00+14:00", "to": january}, "lies before 1970"),
         ({"from": "2019-01-01T00:00:00Z", "to": january}, "more than the 900 starts"),
         ({"from": "2026-01-01T00:00:00", "to": february}, "timezone"),
         ({"from": january, "to": february, "overlap": "maybe"}, "overlap"),

@@ -76,6 +76,8 @@ TRIGGERS = [
     ("{type: webhook}", "2:13: a webhook needs its `path` (or `endpoint`, the same thing), once"),
     ("{type: webhook, path: /x, endpoint: /x}", "a webhook needs its `path`"),
     ("{type: webhook, path: x}", "2:35: `path`: 'x' must start with /"),
+    ("{type: webhook, path: /a/../b}", "'/a/../b' is no path that a request has"),
+    ("{type: webhook, path: /caf%C3%A9}", "decoded"),
     ("{type: webhook, path: /v1/runs}", "'/v1/runs' is a path of the gateway itself"),
     ("{type: webhook, path: /runs/new}", "'/runs/new' is a path of the gateway itself"),
     ("{type: webhook, path: '/a/{b}/{b}'}", "each {name} is a word used once"),
@@ -194,6 +196,15 @@ def test_all_problems_are_reported_at_once_in_the_order_of_the_file(problems: An
     )
     starts = [problem.partition(": ")[0] for problem in found]
     assert starts == ["2:1", "4:19", "5:39", "5:65", "6:10", "6:43", "6:79", "7:9"]
+
+
+def test_a_hundred_problems_are_told_and_how_many_there_are_more(problems: Any) -> None:
+    found = problems(
+        "id: f\nsteps: [{type: fail, config: {message: x}}]\n" + "".join(f"verion{n}: 1\n" for n in range(200))
+    )
+    assert len(found) == 101
+    assert found[0].startswith("3:1: unknown key `verion0` in a flow (did you mean `version`?)")
+    assert found[-1] == "102:1: and 100 more problems"
 
 
 def test_one_unknown_type_is_not_reported_again_by_those_who_name_the_step(problems: Any) -> None:
