@@ -68,6 +68,27 @@ async def token() -> str:
 carried: dict[str, str] = {}
 
 
+@activity.defn
+async def refused() -> None:
+    """Never works."""
+    _try()
+    raise ApplicationError("down")
+
+
+@workflow.defn
+class Patient:
+    """A local activity that may take a third of a second in all, and is tried again ten times a second."""
+
+    @workflow.run
+    async def run(self) -> None:
+        await workflow.execute_local_activity(
+            refused,
+            start_to_close_timeout=seconds(0.3),
+            schedule_to_close_timeout=seconds(0.3),
+            retry_policy=RetryPolicy(initial_interval=seconds(0.1), maximum_interval=seconds(0.1)),
+        )
+
+
 @workflow.defn
 class Step:
     """One activity with options given as JSON; gives its result, or how it failed."""
@@ -129,6 +150,15 @@ async def test_the_total_time_ends_an_attempt_that_is_running(lab: Lab) -> None:
             "SCHEDULE_TO_CLOSE",
             "TIMEOUT",
         ]
+
+
+async def test_the_total_time_of_a_local_activity_does_not_end_its_retries(lab: Lab) -> None:
+    async with lab.worker(Patient, activities=[refused]):
+        handle = await lab.start(Patient.run)
+        async with asyncio.timeout(30):
+            while len(tries[handle.id]) < 12:
+                await asyncio.sleep(0.05)
+        await handle.terminate()
 
 
 async def test_a_timeout_can_be_made_non_retryable_by_its_name(lab: Lab) -> None:

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from dataclasses import replace
+from typing import NoReturn
 
+import pytest
 from temporalio.client import WorkflowHandle
 from tests.engine.harness import Workbench, failure_of
 
 from orchestrator.client import Client
+from orchestrator.engine import workflow as interpreting
+from orchestrator.engine.activities import PATIENCE
+from orchestrator.engine.constructs import subflow
+from orchestrator.errors import Unavailable
 from orchestrator.spec.loading import load_flow
 
 FLOW = """
@@ -49,6 +56,25 @@ async def test_a_bare_start_with_wrong_inputs_fails_naming_the_field(workbench: 
     assert error["type"] == "invalid_inputs"
     assert "name" in error["message"]
     assert "times" in error["message"]
+
+
+async def test_an_outage_of_the_store_is_waited_for_and_not_for_ever(
+    workbench: Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    async def current(flow_id: str) -> NoReturn:
+        asked.append(flow_id)
+        raise Unavailable("the store is down")
+
+    monkeypatch.setattr(workbench.store.flows, "current", current)
+    for module in (interpreting, subflow):
+        monkeypatch.setattr(module, "PATIENCE", replace(PATIENCE, maximum_attempts=2))
+    error = await failure_of(await bare(workbench, "greet", {"name": "kim"}))
+    assert (error["type"], error["message"]) == ("unavailable", "the store is down")
+    error = await workbench.failure("id: f\nsteps: [{id: call, type: flow, config: {flow: greet}}]")
+    assert (error["type"], error["step"]["id"]) == ("unavailable", "call")
+    assert asked == ["greet"] * 4
 
 
 async def test_publishing_anew_does_not_change_a_run_in_flight(workbench: Workbench) -> None:
