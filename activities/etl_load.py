@@ -15,7 +15,7 @@ from temporalio import activity
 from orchestrator.errors import TerminalError
 from orchestrator.spec.acts.sql import Database
 from orchestrator.steps.attempt import current_step
-from orchestrator.steps.database import open_database
+from orchestrator.steps.data.database import open_database
 from orchestrator.steps.function import cpu
 
 Json = Any

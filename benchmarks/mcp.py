@@ -19,8 +19,8 @@ from orchestrator.security.secrets import Secrets
 from orchestrator.settings import Settings
 from orchestrator.spec.acts.mcp import McpConfig
 from orchestrator.spec.project import Project
-from orchestrator.steps import mcp as step
 from orchestrator.steps.context import Resources, StepContext
+from orchestrator.steps.mcp import step
 
 FRESH = "a fresh process for each call"
 KEPT = "one SDK client kept open"

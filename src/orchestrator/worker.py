@@ -28,14 +28,14 @@ from orchestrator.settings import Settings
 from orchestrator.spec.project import Project
 from orchestrator.steps.attempt import StepInterceptor
 from orchestrator.steps.context import STORE, Resources
-from orchestrator.steps.function import discover
-from orchestrator.steps.ledger import record_activity
-from orchestrator.steps.listen import listen_activity
-from orchestrator.steps.loop_watch import LoopWatch
-from orchestrator.steps.permits import acquire_permit
-from orchestrator.steps.prepare import prepare_activity
+from orchestrator.steps.function.handlers import discover
+from orchestrator.steps.function.loop_watch import LoopWatch
 from orchestrator.steps.registry import Activity, function_activities, step_activities
-from orchestrator.steps.resolve import cancel_run, child_status, resolve_activity, resolve_child_activity
+from orchestrator.steps.runs.ledger import record_activity
+from orchestrator.steps.runs.listen import listen_activity
+from orchestrator.steps.runs.permits import acquire_permit
+from orchestrator.steps.runs.prepare import prepare_activity
+from orchestrator.steps.runs.resolve import cancel_run, child_status, resolve_activity, resolve_child_activity
 from orchestrator.store.database import Store
 from orchestrator.telemetry import ensure_search_attributes
 

@@ -26,7 +26,7 @@ from orchestrator.catalogue import ready_entries
 from orchestrator.errors import StepError
 from orchestrator.spec.acts.mcp import McpConfig
 from orchestrator.spec.project import Project
-from orchestrator.steps import mcp as step
+from orchestrator.steps.mcp import step
 
 pytestmark = pytest.mark.timeout(240)
 __all__ = ["http_server", "make_context"]

@@ -12,7 +12,7 @@ from orchestrator.security.secrets import Secrets
 from orchestrator.settings import Settings
 from orchestrator.spec.project import Project
 from orchestrator.steps.context import CURRENT, Resources, StepContext
-from orchestrator.steps.function import discover, invoke_arguments
+from orchestrator.steps.function.handlers import discover, invoke_arguments
 
 Json = Any
 FUNCTIONS = discover(Path(__file__).parents[2] / "activities")

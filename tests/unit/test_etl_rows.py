@@ -16,7 +16,7 @@ from tests.unit.function_step import FUNCTIONS, attempt, call
 from orchestrator.errors import TerminalError
 from orchestrator.spec.project import Project
 from orchestrator.steps.context import CURRENT, StepContext
-from orchestrator.steps.function import invoke_arguments
+from orchestrator.steps.function.handlers import invoke_arguments
 
 Json = Any
 TABLE = (

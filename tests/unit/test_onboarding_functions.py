@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.steps.function import discover, invoke_arguments
+from orchestrator.steps.function.handlers import discover, invoke_arguments
 
 FUNCTIONS = discover(Path(__file__).parents[2] / "activities")
 Json = Any

@@ -16,8 +16,8 @@ from orchestrator.security.secrets import Secrets
 from orchestrator.settings import Settings
 from orchestrator.spec.acts.mcp import McpConfig
 from orchestrator.spec.project import load_project
-from orchestrator.steps import mcp as step
 from orchestrator.steps.context import Resources, StepContext
+from orchestrator.steps.mcp import step
 from orchestrator.steps.registry import validate_config
 
 T = TypeVar("T")

@@ -35,7 +35,7 @@ from orchestrator.spec.definition import Envelope, Json
 from orchestrator.spec.loading import load_flow_file
 from orchestrator.spec.people import names_of, people_behind
 from orchestrator.spec.project import Project, load_project
-from orchestrator.steps.task_links import MadeLink
+from orchestrator.steps.tasks.links import MadeLink
 from orchestrator.store.audit import Audited
 from orchestrator.store.database import Store
 from orchestrator.store.deliveries import Claim

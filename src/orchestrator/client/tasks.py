@@ -17,7 +17,7 @@ from orchestrator.settings import Settings
 from orchestrator.spec.acts.human_task import BARRED, DECIDED_ALREADY, NOT_ASKED, NOT_HELD
 from orchestrator.spec.definition import Json
 from orchestrator.spec.inputs import check_json
-from orchestrator.steps.task_links import TOPIC, MadeLink, TaskLink, make_links, read_link
+from orchestrator.steps.tasks.links import TOPIC, MadeLink, TaskLink, make_links, read_link
 from orchestrator.store.audit import Audited, Entry
 from orchestrator.store.database import Store
 from orchestrator.store.tasks import Task

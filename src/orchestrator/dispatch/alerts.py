@@ -14,9 +14,9 @@ from orchestrator.settings import Settings
 from orchestrator.spec.call import ALERT
 from orchestrator.spec.definition import Json
 from orchestrator.spec.project import Project
-from orchestrator.steps.alert import tell
 from orchestrator.steps.context import CURRENT, Resources, StepContext
-from orchestrator.steps.sent import Sent
+from orchestrator.steps.notify.alert import tell
+from orchestrator.steps.notify.sent import Sent
 from orchestrator.store.alerts import Alert
 from orchestrator.store.database import Store
 

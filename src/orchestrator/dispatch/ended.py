@@ -25,7 +25,7 @@ from orchestrator.client.run import STATUSES
 from orchestrator.errors import NotFound, OrchestratorError, Unavailable
 from orchestrator.spec.call import HELPERS
 from orchestrator.spec.definition import Definition, Json, definition_from_json
-from orchestrator.steps.ledger import judge
+from orchestrator.steps.runs.ledger import judge
 from orchestrator.store.ledger import Line
 
 _LOGGER = logging.getLogger("orchestrator.dispatch")

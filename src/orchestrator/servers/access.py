@@ -20,8 +20,8 @@ from orchestrator.errors import StepError, TerminalError
 from orchestrator.servers.fence import SqliteFence, plan_problem
 from orchestrator.servers.sql_engine import FENCE, database_url, reading_engine, writing_engine
 from orchestrator.spec.acts.sql import SqlConfig
-from orchestrator.steps.database import OpenDatabase
-from orchestrator.steps.statement import statements
+from orchestrator.steps.data.database import OpenDatabase
+from orchestrator.steps.data.statement import statements
 
 T = TypeVar("T")
 Json = Any

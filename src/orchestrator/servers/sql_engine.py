@@ -15,7 +15,7 @@ from sqlalchemy.pool import NullPool
 
 from orchestrator.errors import TerminalError
 from orchestrator.servers.fence import SqliteFence, Tables
-from orchestrator.steps.database import SQLITE_PATIENCE, prepare_postgres
+from orchestrator.steps.data.database import SQLITE_PATIENCE, prepare_postgres
 
 FENCE = "fence"
 """The key of a SQLite connection's fence in its ``info``."""

@@ -36,7 +36,7 @@ from orchestrator.steps.cached import cached_output, keep_output
 from orchestrator.steps.callback import callback_urls
 from orchestrator.steps.context import CURRENT, Resources, StepContext
 from orchestrator.steps.context import current_step as current_step
-from orchestrator.steps.job import WORKER_LOST, from_application
+from orchestrator.steps.raised import WORKER_LOST, from_application
 
 Json = Any
 _REST_OF_RECORD = 100_000

@@ -22,14 +22,14 @@ from orchestrator.errors import TerminalError
 from orchestrator.spec.acts.agent import AgentConfig
 from orchestrator.spec.base import ActConfig
 from orchestrator.spec.call import AGENT_OPEN, AGENT_TURN, CLOSE_TASK, NOTE_TASK
-from orchestrator.steps import human_task
-from orchestrator.steps.agent import open_agent, take_turn
-from orchestrator.steps.alert import alert
-from orchestrator.steps.announce import announce
+from orchestrator.steps.agent.turn import open_agent, take_turn
 from orchestrator.steps.attempt import current_step
 from orchestrator.steps.context import StepContext
-from orchestrator.steps.function import Function, invoke_arguments
-from orchestrator.steps.processes import POOL, Processes
+from orchestrator.steps.function.handlers import Function, invoke_arguments
+from orchestrator.steps.function.processes import POOL, Processes
+from orchestrator.steps.notify.alert import alert
+from orchestrator.steps.runs.announce import announce
+from orchestrator.steps.tasks import human_task
 
 Json = Any
 Body = Callable[..., Awaitable[Json]]
@@ -47,10 +47,9 @@ class StepType:
 
 @lru_cache(maxsize=1)
 def step_types() -> Mapping[str, StepType]:
-    """Every act step type this release executes: the modules of this package that have TYPE, CONFIG and ``run``."""
-    modules = [
-        importlib.import_module(f"{package.__name__}.{found.name}") for found in pkgutil.iter_modules(package.__path__)
-    ]
+    """Every act step type this release executes: the modules below this package that have TYPE, CONFIG and ``run``."""
+    found = pkgutil.walk_packages(package.__path__, f"{package.__name__}.")
+    modules = [importlib.import_module(module.name) for module in found if not module.ispkg]
     types = [_step_type(module) for module in modules if hasattr(module, "TYPE")]
     return {step.name: step for step in types}
 

@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 
 from orchestrator.cli.tasks import tasks_app
 from orchestrator.security import tokens
-from orchestrator.steps.task_links import PURPOSE
+from orchestrator.steps.tasks.links import PURPOSE
 
 from .conftest import Door, open_door, serving
 from .test_api import is_problem, started

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from orchestrator.spec.acts.claude import ClaudeConfig
-from orchestrator.steps import claude as step
+from orchestrator.steps.claude import step
 from orchestrator.steps.context import StepContext
 from orchestrator.testing import ClaudeStandIn
 

@@ -14,8 +14,8 @@ import pytest
 from orchestrator.errors import StepError
 from orchestrator.spec.acts.mcp import McpConfig
 from orchestrator.spec.project import Project
-from orchestrator.steps import mcp as step
 from orchestrator.steps.context import StepContext
+from orchestrator.steps.mcp import step
 
 HERE = Path(__file__).parent
 SERVER = HERE / "mcp_server.py"

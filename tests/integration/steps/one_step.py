@@ -26,7 +26,7 @@ from orchestrator.settings import Settings
 from orchestrator.spec.project import load_project
 from orchestrator.steps.attempt import StepInterceptor
 from orchestrator.steps.context import STORE, Resources
-from orchestrator.steps.function import discover
+from orchestrator.steps.function.handlers import discover
 from orchestrator.steps.registry import function_activities, step_activities
 from orchestrator.store.database import Store
 

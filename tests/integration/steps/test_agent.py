@@ -16,10 +16,10 @@ from orchestrator import admission
 from orchestrator.errors import StepError, TerminalError, Unavailable
 from orchestrator.spec.acts.agent import AgentConfig
 from orchestrator.spec.project import Project
-from orchestrator.steps.agent import open_agent, take_turn
-from orchestrator.steps.agent_messages import DATA_NOT_ORDERS
+from orchestrator.steps.agent.messages import DATA_NOT_ORDERS
+from orchestrator.steps.agent.turn import open_agent, take_turn
 from orchestrator.steps.context import STORE, Resources, StepContext
-from orchestrator.steps.function import discover
+from orchestrator.steps.function.handlers import discover
 from orchestrator.store.database import Store
 from orchestrator.store.transcripts import TranscriptKey
 from orchestrator.testing import ClaudeStandIn, Reply

@@ -15,8 +15,8 @@ from starlette.responses import JSONResponse, Response
 
 from orchestrator.errors import StepError, TerminalError
 from orchestrator.spec.acts.api import ApiConfig
-from orchestrator.steps.api import run
 from orchestrator.steps.context import StepContext
+from orchestrator.steps.web.api import run
 
 from .conftest import MakeContext, Received, RecordingServer
 

@@ -15,7 +15,7 @@ from tests.integration.steps.asking import Ask, MakeContext, ask, claude
 from orchestrator.errors import StepError, TerminalError
 from orchestrator.spec.acts.claude import ClaudeConfig
 from orchestrator.spec.project import Project
-from orchestrator.steps import claude as step
+from orchestrator.steps.claude import step
 from orchestrator.testing import ClaudeStandIn, Reply, Request, When
 
 __all__ = ["ask", "claude"]

@@ -10,7 +10,7 @@ import pytest
 from tests.integration.steps.asking import Ask, ask, claude
 
 from orchestrator.errors import StepError, TerminalError
-from orchestrator.steps import claude_attachments
+from orchestrator.steps.claude import attachments as claude_attachments
 from orchestrator.testing import ClaudeStandIn
 
 __all__ = ["ask", "claude"]

@@ -19,7 +19,7 @@ from tests.integration.steps.asking import Ask, MakeContext, ask, claude
 from tests.integration.steps.conftest import Received, RecordingServer
 
 from orchestrator.errors import StepError, TerminalError
-from orchestrator.steps import claude_call
+from orchestrator.steps.claude import call as claude_call
 from orchestrator.testing import ClaudeStandIn, Reply, Request
 from orchestrator.testing.claude_stream import wire_events
 

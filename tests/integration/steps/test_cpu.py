@@ -16,7 +16,7 @@ from temporalio.client import Client
 from tests.integration.steps.one_step import PREAMBLE, Bench, open_bench
 
 from orchestrator.errors import FlowInvalid
-from orchestrator.steps.function import discover
+from orchestrator.steps.function.handlers import discover
 
 FUNCTIONS = '''
 from dataclasses import dataclass
@@ -250,8 +250,8 @@ from orchestrator.security.secrets import Secrets
 from orchestrator.settings import Settings
 from orchestrator.spec.project import Project
 from orchestrator.steps.context import Resources, StepContext
-from orchestrator.steps.function import discover
-from orchestrator.steps.processes import Processes
+from orchestrator.steps.function.handlers import discover
+from orchestrator.steps.function.processes import Processes
 root = pathlib.Path(sys.argv[1])
 context = StepContext(path="s", step_id="s", step_type="function", source="f:1:1", flow="f", version="1", run_id="r",
     root_id="r", attempt=1, idempotency_key="k", settings=Settings(project_dir=root), project=Project(),

@@ -18,7 +18,7 @@ from temporalio.testing import ActivityEnvironment
 from orchestrator.errors import StepError, TerminalError
 from orchestrator.spec.acts.email import EmailConfig
 from orchestrator.steps.context import StepContext
-from orchestrator.steps.email import run
+from orchestrator.steps.notify.email import run
 
 from .conftest import MakeContext
 from .mail_server import MailBox, certificate, mail_server

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from orchestrator.errors import TerminalError
 from orchestrator.settings import Settings
 from orchestrator.spec.acts.file import FileConfig
-from orchestrator.steps.file import LIMIT, read_bytes, run
+from orchestrator.steps.data.file import LIMIT, read_bytes, run
 
 from .conftest import MakeContext
 

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from orchestrator.errors import FlowInvalid, Problem, TerminalError
 from orchestrator.spec.acts.function import FunctionConfig
-from orchestrator.steps.function import Function, discover, invoke_arguments
+from orchestrator.steps.function.handlers import Function, discover, invoke_arguments
 
 HEADER = "from temporalio import activity\n"
 

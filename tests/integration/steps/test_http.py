@@ -18,9 +18,9 @@ from starlette.responses import JSONResponse, RedirectResponse, Response, Stream
 
 from orchestrator.errors import StepError, TerminalError
 from orchestrator.spec.acts.http import HttpConfig
-from orchestrator.steps import network
-from orchestrator.steps.http import run
-from orchestrator.steps.network import is_public
+from orchestrator.steps.web import network
+from orchestrator.steps.web.http import run
+from orchestrator.steps.web.network import is_public
 
 from .conftest import Answer, MakeContext, Received, RecordingServer
 

@@ -17,8 +17,8 @@ from orchestrator.errors import TerminalError
 from orchestrator.spec.acts.human_task import HumanTaskConfig, fields_of, ordered_form
 from orchestrator.spec.loading import load_flow
 from orchestrator.spec.project import Project
-from orchestrator.steps import human_task as step
 from orchestrator.steps.context import STORE, StepContext
+from orchestrator.steps.tasks import human_task as step
 from orchestrator.store.database import Store
 
 MakeContext = Callable[..., StepContext]

@@ -10,7 +10,7 @@ import pytest
 from temporalio.client import Client
 from tests.integration.steps.one_step import Bench, open_bench
 
-from orchestrator.steps.loop_watch import LoopWatch
+from orchestrator.steps.function.loop_watch import LoopWatch
 
 FUNCTIONS = """
 import json

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 from tests.integration.steps.mcp_lab import Call, bare, runs
 
-from orchestrator.steps import mcp as step
-from orchestrator.steps import mcp_pool
 from orchestrator.steps.context import StepContext
+from orchestrator.steps.mcp import pool as mcp_pool
+from orchestrator.steps.mcp import step
 
 MANY = 50_000_000
 

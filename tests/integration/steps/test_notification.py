@@ -16,8 +16,8 @@ from temporalio.client import Client
 from orchestrator.errors import StepError, TerminalError
 from orchestrator.spec.acts.multi_channel import MultiChannelConfig
 from orchestrator.spec.acts.notification import NotificationConfig
-from orchestrator.steps import multi_channel, notification
 from orchestrator.steps.context import StepContext
+from orchestrator.steps.notify import multi_channel, notification
 
 from .conftest import MakeContext, RecordingServer
 from .mail_server import MailBox, mail_server

@@ -11,7 +11,7 @@ from temporalio.testing import ActivityEnvironment
 from orchestrator.spec.definition import definition_from_json, definition_to_json
 from orchestrator.spec.loading import load_flow
 from orchestrator.spec.project import Project
-from orchestrator.steps.prepare import prepare_activity
+from orchestrator.steps.runs.prepare import prepare_activity
 
 FLOW = """\
 id: f

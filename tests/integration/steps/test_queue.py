@@ -13,7 +13,7 @@ from tests.stores import open_store
 from orchestrator.errors import StepError, TerminalError, Unavailable
 from orchestrator.spec.acts.queue import QueueConfig
 from orchestrator.steps.context import STORE
-from orchestrator.steps.queue import run
+from orchestrator.steps.messages.queue import run
 from orchestrator.store.database import Store
 from orchestrator.store.queues import LARGEST_MESSAGE
 

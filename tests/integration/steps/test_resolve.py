@@ -22,7 +22,7 @@ from orchestrator.settings import Settings
 from orchestrator.spec.call import CHILD_STATUS, RESOLVE_CHILD
 from orchestrator.spec.definition import definition_from_json, envelope_from_json
 from orchestrator.spec.project import Project
-from orchestrator.steps.resolve import child_status, resolve_child_activity
+from orchestrator.steps.runs.resolve import child_status, resolve_child_activity
 from orchestrator.store.database import Store
 
 FLOW = """

@@ -14,7 +14,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from orchestrator.errors import StepError, TerminalError
 from orchestrator.spec.acts.slack import SlackConfig
 from orchestrator.steps.context import StepContext
-from orchestrator.steps.slack import run
+from orchestrator.steps.notify.slack import run
 
 from .conftest import MakeContext, RecordingServer
 

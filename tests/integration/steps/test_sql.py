@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from orchestrator.errors import StepError, TerminalError
 from orchestrator.spec.acts.sql import SqlConfig
 from orchestrator.steps.context import StepContext
-from orchestrator.steps.sql import run
+from orchestrator.steps.data.sql import run
 
 from .conftest import MakeContext
 
@@ -258,7 +258,7 @@ async def test_sqlite_keeps_lists_and_objects_as_json_text(make_context: MakeCon
 async def test_a_locked_sqlite_file_may_be_retried(
     make_context: MakeContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("orchestrator.steps.database.SQLITE_PATIENCE", 0.1)
+    monkeypatch.setattr("orchestrator.steps.data.database.SQLITE_PATIENCE", 0.1)
     context = _context(make_context, "sqlite:///shop.db")()
     insert = {"table": "content", "rows": [{"id": "a", "body": "x"}]}
     await sql(context, query="SELECT 1")
@@ -274,7 +274,7 @@ async def test_steps_wait_for_a_free_connection(postgres_database: Make, monkeyp
     context = postgres_database(pool_size=1)
     nap = "SELECT pg_sleep(0.1) AS slept"
     assert len(await asyncio.gather(*(sql(context, query=nap) for _ in range(3)))) == 3
-    monkeypatch.setattr("orchestrator.steps.database.POOL_PATIENCE", 0.1)
+    monkeypatch.setattr("orchestrator.steps.data.database.POOL_PATIENCE", 0.1)
     context = postgres_database(pool_size=1, description="less patient")
     busy = asyncio.create_task(sql(context, query="SELECT pg_sleep(2) AS slept"))
     with pytest.raises(StepError, match="raise its pool_size") as caught:

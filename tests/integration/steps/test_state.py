@@ -13,7 +13,7 @@ from tests.stores import open_store
 from orchestrator.errors import StepError, TerminalError, Unavailable
 from orchestrator.spec.acts.state import StateConfig
 from orchestrator.steps.context import STORE
-from orchestrator.steps.state import LARGEST, run
+from orchestrator.steps.data.state import LARGEST, run
 from orchestrator.store.database import Store
 
 from .conftest import MakeContext

@@ -12,8 +12,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from orchestrator.errors import TerminalError
-from orchestrator.steps.address import address
-from orchestrator.steps.mail_header import people, words
+from orchestrator.steps.notify.address import address
+from orchestrator.steps.notify.mail_header import people, words
 
 NASTY = st.text(st.sampled_from('ab@.,;:<>()[]"\\ \r\n\t=?_ü김\u2028\x00'), max_size=30)
 

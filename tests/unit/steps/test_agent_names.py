@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.steps.agent_names import fit_members, misfits, original_members, tool_name
+from orchestrator.steps.agent.names import fit_members, misfits, original_members, tool_name
 
 
 @pytest.mark.parametrize(

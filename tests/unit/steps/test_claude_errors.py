@@ -9,7 +9,7 @@ import httpx2
 import pytest
 
 from orchestrator.errors import TerminalError
-from orchestrator.steps.claude_errors import SDK_ERRORS, step_error
+from orchestrator.steps.claude.errors import SDK_ERRORS, step_error
 
 REQUEST = httpx2.Request("POST", "https://api.anthropic.com/v1/messages")
 

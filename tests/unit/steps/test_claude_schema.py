@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.steps.claude_schema import AnswerMismatch, api_schema, read_answer
+from orchestrator.steps.claude.schema import AnswerMismatch, api_schema, read_answer
 
 TEXT = {"type": "string"}
 

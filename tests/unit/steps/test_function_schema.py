@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from orchestrator.spec.inputs import check_json, check_schema
-from orchestrator.steps.function import discover, invoke_arguments
-from orchestrator.steps.function_schema import FunctionTool, function_tool
+from orchestrator.steps.function.handlers import discover, invoke_arguments
+from orchestrator.steps.function.schema import FunctionTool, function_tool
 
 FUNCTIONS = '''
 from __future__ import annotations

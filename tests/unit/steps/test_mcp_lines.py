@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.steps.mcp_stdio import Lines, LongLine
+from orchestrator.steps.mcp.stdio import Lines, LongLine
 
 LIMIT = 5_000
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.spec.prices import Price, Prices, shipped_prices, tiers_of
-from orchestrator.steps.pricing import Service, Tokens, cost_of, price_of
+from orchestrator.steps.claude.pricing import Service, Tokens, cost_of, price_of
 
 MILLION = 1_000_000
 

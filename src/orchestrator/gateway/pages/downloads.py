@@ -16,7 +16,7 @@ from starlette.exceptions import HTTPException
 from orchestrator.client import Client
 from orchestrator.errors import NotFound, TerminalError
 from orchestrator.gateway.pages.attachments import File, file_of
-from orchestrator.steps.file import place_of
+from orchestrator.steps.data.file import place_of
 from orchestrator.store.tasks import Task
 from orchestrator.store.uploads import KEPT
 

@@ -17,7 +17,7 @@ from orchestrator.gateway.pages.page import BARE, Pages
 from orchestrator.gateway.pages.standing import choices, comment_needed
 from orchestrator.gateway.pages.wrong import worded
 from orchestrator.spec.acts.human_task import REJECT
-from orchestrator.steps.task_links import LINKS
+from orchestrator.steps.tasks.links import LINKS
 
 _OWN = ("decision", "comment")
 """What is asked besides the form's fields."""

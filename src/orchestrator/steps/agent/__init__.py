@@ -1,0 +1,1 @@
+"""Agents: who one is, which tools it has, and each turn of its model."""

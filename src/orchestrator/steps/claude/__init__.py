@@ -1,0 +1,1 @@
+"""Calls of Claude: the request, the streamed answer, what it costs, and how it failed."""

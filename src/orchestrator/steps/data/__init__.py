@@ -1,0 +1,1 @@
+"""Databases, files, and what is kept between runs."""

@@ -1,0 +1,1 @@
+"""MCP servers as steps and agents use them: connections, calls, questions, errors."""

@@ -1,0 +1,1 @@
+"""What a flow tells other flows and whoever started it."""

@@ -1,0 +1,1 @@
+"""Human tasks on the worker: opened, told of, decided by links, closed."""
