@@ -76,7 +76,9 @@ async def test_the_browser_is_told_which_pages_may_ask(door: Door) -> None:
     assert "access-control-allow-origin" not in answer.headers
 
 
-@pytest.mark.parametrize("content", [b"", b"payloads", b'{"payloads": 1}', b'{"payloads": [{"data": 1}]}', b"\xff"])
+@pytest.mark.parametrize(
+    "content", [b"", b"payloads", b'{"payloads": 1}', b'{"payloads": [{"data": 1}]}', b"\xff", b"[" * 100_000]
+)
 async def test_what_is_no_list_of_payloads_is_400(door: Door, content: bytes) -> None:
     answer = await door.http.post("/codec/decode", content=content)
     assert answer.status_code == 400
