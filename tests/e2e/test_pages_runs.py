@@ -156,6 +156,8 @@ def test_a_run_is_found_in_the_list_and_looked_at(visit: Open, served: Product, 
     expect(page.get_by_role("img", name="주문 처리")).to_be_visible()
     expect(page.get_by_role("rowheader", name="담당자 확인")).to_be_visible()
     expect(page.locator(".head .chip")).to_have_text("waiting")
+    there = f"http://127.0.0.1:{served.settings.temporal_ui_port}/namespaces/default/workflows/{waiting}"
+    expect(page.get_by_role("link", name="Temporal Web UI")).to_have_attribute("href", there)
 
 
 def test_a_step_of_the_graph_leads_to_its_row(visit: Open, waiting: str) -> None:

@@ -83,7 +83,13 @@ class Stack:
             self._exits.append(server.exited)
             self.temporal_ui = server.ui_url
             origins = settings.codec_origins or (server.ui_url, server.ui_url.replace(LOOPBACK, "localhost"))
-            settings = replace(settings, temporal_address=server.address, codec_origins=origins)
+            settings = replace(
+                settings,
+                temporal_address=server.address,
+                # With an address the settings cannot tell any more that the server is ours.
+                temporal_ui_url=settings.temporal_ui_url or server.ui_url,
+                codec_origins=origins,
+            )
         parts = await self._stack.enter_async_context(connected(settings, eager=True))
         self.parts = parts
         worker = await self._stack.enter_async_context(
