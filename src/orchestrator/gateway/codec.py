@@ -56,7 +56,7 @@ def codec_app(converter: DataConverter, origins: tuple[str, ...]) -> ASGIApp:
 async def _payloads(request: Request) -> list[Payload]:
     try:
         return list(Parse(await request.body(), Payloads(), ignore_unknown_fields=True).payloads)
-    except (ParseError, UnicodeDecodeError, RecursionError) as error:
+    except (ParseError, UnicodeDecodeError) as error:
         raise HTTPException(400, f'send {{"payloads": […]}} as Temporal writes payloads: {error}') from error
 
 
