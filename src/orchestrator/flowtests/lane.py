@@ -202,7 +202,8 @@ class Lane:
             if isinstance(cause, ApplicationError):
                 told = [detail for detail in cause.details if isinstance(detail, dict) and "type" in detail]
                 result.error = told[0] if told else {"type": cause.type or "error", "message": cause.message}
-                if result.error["type"] == "run_timeout":
+                # With a step it is that of a run inside this one, or what a step calls so.
+                if result.error["type"] == "run_timeout" and "step" not in result.error:
                     result.status = "timed_out"
 
     def _give_up(self, case: FlowCase, play: Play, run_id: str, result: CaseResult, what: str) -> None:

@@ -61,7 +61,9 @@ async def outcome(run: Run, wait: float, call: Call) -> RunAnswer:
     except RunFailed as failed:
         kind = str(failed.error.get("type"))
         status: Status = "terminated" if kind == "terminated" else "failed"
-        status = "timed_out" if kind in ("run_timeout", "timed_out") else status
+        # With a step it is that of a run inside this one, or what a step calls so.
+        timed_out = kind in ("run_timeout", "timed_out") and "step" not in failed.error
+        status = "timed_out" if timed_out else status
         return FailedRun(**about, status=status, error=failed.error, next="get_run shows its steps.")
     return RunAnswer(**about, status="completed", **fitting(output, run.id))
 
