@@ -8,10 +8,10 @@ STAMP := $(VENV)/.installed
 ALONE := $(addprefix tests/e2e/test_,agents.py chaos.py crashes.py events_crash.py flows_crash.py gathering_crash.py queues_crash.py webhooks_crash.py)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up test lint format types unit bench chaos schema lock clean
+.PHONY: help install demo up test lint format types unit bench bench-peers chaos schema lock clean
 
 help: ## List the verbs
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # The stamp is newer than pyproject.toml exactly when everything it names is installed.
 # constraints.txt holds the versions all of this was tested with.
@@ -51,6 +51,20 @@ test: lint ## Everything CI runs: lint, then all tests; those that kill processe
 
 bench: $(STAMP) ## Measure flows against hand-written Temporal workflows
 	$(BIN)/python -m benchmarks
+
+# n8n comes with the Node.js it needs, as its packages were the day after its release, and only the two of them that it
+# cannot start without run what they bring to build themselves.
+N8N = benchmarks/.n8n
+NODE = node-linux-$(if $(filter aarch64,$(shell uname -m)),arm64,x64)
+NODE_HOME = $(CURDIR)/$(N8N)/node/node_modules/$(NODE)
+WITH_NODE = PATH="$(NODE_HOME)/bin:$$PATH" npm_config_nodedir="$(NODE_HOME)"
+
+bench-peers: ## Install what `make bench` measures beside, DBOS and n8n, below benchmarks/ (needs npm)
+	$(PYTHON) -m venv benchmarks/.venv
+	benchmarks/.venv/bin/python -m pip install --quiet dbos fastapi uvicorn httptools httpx uvloop
+	npm install --prefix $(N8N)/node $(NODE)@24
+	$(WITH_NODE) npm install --prefix $(N8N) --ignore-scripts --legacy-peer-deps --before=2026-09-27 n8n@2.40.7
+	cd $(N8N) && $(WITH_NODE) npm rebuild sqlite3 isolated-vm
 
 chaos: $(STAMP) ## Kill workers, gateway and Temporal in the middle of 200 runs, and check every promise
 	$(BIN)/python -m tests.e2e.chaos --runs 200

@@ -7,9 +7,10 @@ import sys
 
 import uvloop
 
-from benchmarks import agents, express, flowtests, loops, mcp, micro, report, steps, webhook
+from benchmarks import agents, beside_n8n, express, flowtests, loops, mcp, micro, report, steps, webhook
+from benchmarks.n8n import missing_n8n
 
-PARTS = ("micro", "steps", "webhook", "accepted", "express", "loops", "agents", "mcp", "flowtests")
+PARTS = ("micro", "steps", "webhook", "accepted", "express", "n8n", "loops", "agents", "mcp", "flowtests")
 
 
 async def main() -> None:
@@ -18,16 +19,30 @@ async def main() -> None:
     parser.add_argument("--rounds", type=int, default=5, help="rounds, each on fresh servers (default 5)")
     parser.add_argument("--save", action="store_true", help="append the tables to benchmarks/results.md")
     given = parser.parse_args()
-    chosen = given.only or PARTS
+    chosen = _present(given.only)
     setup = f"{report.machine()}, {given.rounds} rounds"
     _say(setup + "\n")
     tables = []
     for part in PARTS:
         if part in chosen:
-            tables.append(await _table(part, given.rounds))
+            busy = f"Load average before: {report.load():.1f}.\n"
+            _say(f"{part}. {busy}")
+            tables.append(f"{await _table(part, given.rounds)}\n{busy}")
             _say(tables[-1])
     if given.save:
         report.save("\n".join(tables), setup)
+
+
+def _present(only: list[str] | None) -> list[str]:
+    """The parts to measure: those that are asked for, otherwise all; n8n where it is installed. Raises SystemExit where
+    nothing is left."""
+    missing = missing_n8n()
+    chosen = [part for part in only or PARTS if part != "n8n" or missing is None]
+    if missing is not None and "n8n" in (only or PARTS):
+        if not chosen:
+            raise SystemExit(missing)
+        _say(missing + "\n")
+    return chosen
 
 
 async def _table(part: str, rounds: int) -> str:
@@ -50,6 +65,9 @@ async def _table(part: str, rounds: int) -> str:
     if part == "express":
         rows, base = await express.measure(rounds, _say)
         return report.table("Webhook, five HTTP steps, synchronous answer, express", rows, base)
+    if part == "n8n":
+        rows = await beside_n8n.measure(rounds)
+        return report.table("Webhook, five HTTP steps, synchronous answer, beside n8n", rows, beside_n8n.N8N)
     if part == "accepted":
         return report.table(
             "Webhook, answered with 202 when its run is started", await webhook.measure_accepted(rounds)

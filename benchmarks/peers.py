@@ -14,10 +14,6 @@ from benchmarks.servers import children_of, open_echo, open_module
 
 PYTHON = Path(__file__).parent / ".venv" / "bin" / "python"
 """Where DBOS is installed, if it is."""
-_INSTALL = (
-    f"python3 -m venv {PYTHON.parents[1].relative_to(Path(__file__).parents[1])} && "
-    f"benchmarks/.venv/bin/pip install dbos fastapi uvicorn httptools httpx uvloop"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +36,7 @@ def missing_dbos() -> str | None:
     except ImportError as error:
         return f"DBOS is left out: no PostgreSQL here ({error.name} is missing)"
     if not PYTHON.exists():
-        return f"DBOS is left out; to have it: {_INSTALL}"
+        return "DBOS is left out; to have it: make bench-peers"
     return None
 
 

@@ -51,7 +51,7 @@ def _ratios(rows: list[Row], case: str, variant: str, base: str, names: list[str
         pairs = zip(_column(rows, case, variant, name), _column(rows, case, base, name), strict=True)
         ratios = [ours / theirs for ours, theirs in pairs if theirs]
         spread = f" ({min(ratios):.2f}–{max(ratios):.2f})" if len(ratios) > 1 else ""
-        cells.append(f"{middle(ratios):.2f}×{spread}")
+        cells.append(f"{middle(ratios):.2f}×{spread}" if ratios else "")
     return "| " + " | ".join([f"**{variant} / {base}**", *cells]) + " |"
 
 
@@ -69,11 +69,15 @@ def machine() -> str:
         ),
         platform.machine(),
     )
-    busy = os.getloadavg()[0]
     return (
         f"{os.cpu_count()} × {model}, Python {platform.python_version()}, "
-        f"temporalio {version('temporalio')}, load before {busy:.1f}"
+        f"temporalio {version('temporalio')}, load before {load():.1f}"
     )
+
+
+def load() -> float:
+    """How many processes wanted a processor in the last minute: what else the machine does."""
+    return os.getloadavg()[0]
 
 
 def save(text: str, setup: str) -> None:
