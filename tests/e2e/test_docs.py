@@ -29,7 +29,8 @@ SLOW = 280
 """Seconds a page may take: each command starts an interpreter, on a machine that may have little left for it."""
 
 
-PATIENT = 'patient() { for _ in 1 2 3 4 5 6 7; do "$@" && return; sleep 1; done; "$@"; }\n'
+PATIENT = 'patient() { for _ in {1..40}; do "$@" && return; sleep 0.25; done; "$@"; }\n'
+"""A reader is slower than a script: what a step has not reached yet is asked for again."""
 
 
 def blocks(language: str) -> list[tuple[str, str, str]]:
@@ -103,10 +104,10 @@ def served(tmp_path_factory: pytest.TempPathFactory, example_services: Services)
 @pytest.mark.parametrize("page", PAGES_WITH_SHELL)
 def test_the_commands_of_a_page_run_in_order(page: str, served: Product, example_services: Services) -> None:
     script = "\n".join(commands(text) for name, _, text in blocks("sh") if name == page)
-    # A reader is slower than a script: what a step has not reached yet is asked for again.
-    patient = "curl -sSf --retry 8 --retry-all-errors --retry-delay 1"
-    script = script.replace("\norchestrator tasks", "\npatient orchestrator tasks")
-    script = script.replace("127.0.0.1:8000", f"127.0.0.1:{served.settings.port}").replace("curl -s", patient)
+    script = script.replace("\norchestrator tasks", "\npatient orchestrator tasks").replace(
+        "curl -s", "patient curl -sSf"
+    )
+    script = script.replace("127.0.0.1:8000", f"127.0.0.1:{served.settings.port}")
     script = example_services.moved(script)
     path = f"{warm_folder()}:{Path(sys.executable).parent}:{os.environ['PATH']}"
     environment = served.environment | {"PATH": path, "TEMPORAL_ADDRESS": served.settings.address}

@@ -134,9 +134,7 @@ def serve(address: str) -> None:
     import orchestrator.cli.mcp_serve
     import orchestrator.cli.mutation
     import orchestrator.cli.recording
-    import orchestrator.cli.serving
-    import orchestrator.flowtests.junit
-    import orchestrator.flowtests.runner  # noqa: F401
+    import orchestrator.cli.serving  # noqa: F401
     from orchestrator.cli.main import main
 
     gc.collect()

@@ -43,7 +43,7 @@ async def act(params):
 """For the project folder."""
 
 ASKED_TO_STOP = PendingActivityState.PENDING_ACTIVITY_STATE_CANCEL_REQUESTED
-STUCK = 15.0
+STUCK = 60.0
 """Seconds without progress that count as never."""
 
 
