@@ -41,13 +41,10 @@ class AlertSender:
 
     name = "alerts"
 
-    def __init__(
-        self, store: Store, project: Callable[[], Project], settings: Settings, *, lease: float = LEASE
-    ) -> None:
+    def __init__(self, store: Store, project: Callable[[], Project], settings: Settings) -> None:
         self._settings = settings
         self._alerts = store.alerts
         self._project = project
-        self._lease = lease
         self._resources = Resources()
         self._busy: dict[str, asyncio.Task[None]] = {}
         """By channel."""
@@ -71,7 +68,7 @@ class AlertSender:
     async def _serve(self, channel: str) -> None:
         """Send what is due for a channel until nothing is."""
         try:
-            while taken := await self._alerts.take(channel, AT_ONCE, self._lease):
+            while taken := await self._alerts.take(channel, AT_ONCE, LEASE):
                 await side_by_side(self._send(one) for one in taken)
         except OrchestratorError as error:
             # Once the lease is over they are found again.
