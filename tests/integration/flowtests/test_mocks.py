@@ -356,6 +356,15 @@ async def test_what_is_real_does_what_it_does_and_is_counted(bench: Bench) -> No
     assert first.output["count"] == second.output["count"]
 
 
+async def test_a_sub_flow_that_times_out_is_a_failure_of_the_flow_that_waits_for_it(bench: Bench) -> None:
+    slow = "id: slow\ntimeout: 1h\nsteps: [{id: nap, type: wait, config: {duration: 2h}}]"
+    tests = "cases: [{name: late, real: [flow], expect: {status: STATUS, error: {type: run_timeout}}}]"
+    flow = "id: tested\nsteps: [{id: child, type: flow, config: {flow: slow}}]"
+    await bench.passes(flow, tests.replace("STATUS", "failed"), slow=slow)
+    alone = slow.replace("id: slow", "id: tested")
+    await bench.passes(alone, tests.replace("STATUS", "timed_out"))
+
+
 async def test_a_real_sub_flow_runs_with_the_cases_mocks(bench: Bench) -> None:
     flow = """
         id: tested
