@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 from temporalio import workflow
+from temporalio.common import RawValue
 from temporalio.worker import (
     ExecuteWorkflowInput,
     Interceptor,
@@ -146,7 +147,7 @@ class _Outbound(WorkflowOutboundInterceptor):
         foreign = is_foreign(queue)
         seconds = None if total is None else total.total_seconds()
 
-        async def answer() -> Json:
+        async def answer() -> Json | RawValue:
             if input.activity == NOTE_TASK:
                 # Nobody is told of a task in a test.
                 return {"output": None, "attempts": 1}
@@ -155,7 +156,9 @@ class _Outbound(WorkflowOutboundInterceptor):
             if mock is None:
                 raise unanswered(self._part, call)
             result = await Attempts(self._part, call, mock, config, seconds).result()
-            return result["output"] if foreign else result
+            answered = result["output"] if foreign else result
+            # The engine measures the result of an express step as it came, and takes it apart itself.
+            return RawValue(converter.to_payload(answered)) if input.ret_type is RawValue else answered
 
         handle: workflow.ActivityHandle[Any] = _as_handle(asyncio.create_task(answer(), name=f"mock of {call.path}"))
         return handle
