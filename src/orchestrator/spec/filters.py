@@ -10,8 +10,8 @@ _WAIT_FOR_RUNS = frozenset({"flow", "for-each"})
 
 
 def ended_a_run(error: Mapping[str, Any]) -> bool:
-    """Whether an error is that of a run which was cancelled or took too long: this one, or one that it waited for. What a
-    step merely calls so, such as a vendor's `cancelled` for an order, is a failure like any other."""
+    """Whether an error is that of a run which was cancelled or took too long: this one, or one that it waited for.
+    What a step merely calls so, such as a vendor's `cancelled` for an order, is a failure like any other."""
     if error.get("type") not in OF_RUNS:
         return False
     step, cause = error.get("step"), error.get("cause")
