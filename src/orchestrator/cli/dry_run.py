@@ -13,8 +13,8 @@ from orchestrator import admission
 from orchestrator.cli.console import FAILED, say, show, show_json
 from orchestrator.cli.inputs import typed
 from orchestrator.cli.progress import MARKS
-from orchestrator.flowtests.appending import as_yaml
-from orchestrator.flowtests.dry_run import DryRun, Planned, dry_run
+from orchestrator.flowtests.dry_run.run import DryRun, Planned, dry_run
+from orchestrator.flowtests.recording.appending import as_yaml
 from orchestrator.settings import Settings
 from orchestrator.spec.loading import LoadedFlow, load_flow, load_flow_file
 from orchestrator.spec.project import load_project

@@ -8,9 +8,9 @@ import typer
 
 from orchestrator.cli.console import FAILED, run, say, show
 from orchestrator.devserver.connect import connected
-from orchestrator.flowtests.filing import Filed, file_run
-from orchestrator.flowtests.recorded import read_run
-from orchestrator.flowtests.telling import told
+from orchestrator.flowtests.recording.filing import Filed, file_run
+from orchestrator.flowtests.recording.recorded import read_run
+from orchestrator.flowtests.telling.telling import told
 from orchestrator.settings import Settings
 
 

@@ -14,7 +14,7 @@ import typer
 from orchestrator.cli.console import BAD_INPUT, FAILED, InputUnusable, run, say, show, show_json
 from orchestrator.errors import FlowInvalid, Problem
 from orchestrator.flowtests.results import CaseResult, Report
-from orchestrator.flowtests.telling import told
+from orchestrator.flowtests.telling.telling import told
 from orchestrator.settings import Settings
 
 
@@ -113,7 +113,7 @@ def _tell(case: CaseResult) -> None:
 
 
 def _write(path: Path, report: Report) -> None:
-    from orchestrator.flowtests.junit import junit
+    from orchestrator.flowtests.telling.junit import junit
 
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

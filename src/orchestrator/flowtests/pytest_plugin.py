@@ -14,8 +14,8 @@ import pytest
 
 if TYPE_CHECKING:
     from orchestrator.errors import FlowInvalid
+    from orchestrator.flowtests.lanes.side_lane import SideLanes
     from orchestrator.flowtests.results import CaseResult
-    from orchestrator.flowtests.side_lane import SideLanes
     from orchestrator.spec.flowtests.cases import CaseFile, FlowCase
 
 _ENDINGS = (".test.yaml", ".test.yml")
@@ -120,7 +120,7 @@ def project_of(path: Path, root: Path) -> Path:
 
 
 def _lanes(config: pytest.Config) -> SideLanes:
-    from orchestrator.flowtests.side_lane import SideLanes
+    from orchestrator.flowtests.lanes.side_lane import SideLanes
 
     if _LANES not in config.stash:
         config.stash[_LANES] = lanes = SideLanes()
@@ -129,7 +129,7 @@ def _lanes(config: pytest.Config) -> SideLanes:
 
 
 def _must_pass(result: CaseResult) -> None:
-    from orchestrator.flowtests.telling import told
+    from orchestrator.flowtests.telling.telling import told
 
     if not result.passed:
         raise CaseFailed("\n".join(told(result)))

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from orchestrator.errors import FlowInvalid, Problem
-from orchestrator.flowtests.coverage import coverage_of
-from orchestrator.flowtests.lane import Lane
+from orchestrator.flowtests.judging.coverage import coverage_of
+from orchestrator.flowtests.lanes.lane import Lane
 from orchestrator.flowtests.results import CaseResult, FileResult, Mismatch, Report
 from orchestrator.settings import Settings
 from orchestrator.spec.flowtests.cases import CaseFile

@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from orchestrator.flowtests.lanes.side_lane import SideLanes
 from orchestrator.flowtests.results import CaseResult
-from orchestrator.flowtests.side_lane import SideLanes
 from orchestrator.spec.flowtests.loading import load_cases
 from orchestrator.spec.loading import load_flow_file
 from orchestrator.spec.project import load_project

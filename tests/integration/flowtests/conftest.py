@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from orchestrator.flowtests.lane import Lane
+from orchestrator.flowtests.lanes.lane import Lane
 from orchestrator.flowtests.results import CaseResult
 from orchestrator.settings import Settings
 from orchestrator.spec.flowtests.cases import FlowCase

@@ -11,9 +11,9 @@ import pytest
 import pytest_asyncio
 from temporalio import workflow
 
-from orchestrator.flowtests import lane as lanes
-from orchestrator.flowtests.lane import Lane
-from orchestrator.flowtests.starting import Refusal, envelope_of
+from orchestrator.flowtests.lanes import lane as lanes
+from orchestrator.flowtests.lanes.lane import Lane
+from orchestrator.flowtests.playing.starting import Refusal, envelope_of
 from orchestrator.settings import Settings
 from orchestrator.spec.definition import Envelope
 from orchestrator.spec.flowtests.cases import FlowCase

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from orchestrator.flowtests.lane import Lane
-from orchestrator.flowtests.mutation import mutate
-from orchestrator.flowtests.telling import told
+from orchestrator.flowtests.lanes.lane import Lane
+from orchestrator.flowtests.mutation.trial import mutate
+from orchestrator.flowtests.telling.telling import told
 from orchestrator.settings import Settings
 from orchestrator.spec.flowtests.loading import load_test_file
 from orchestrator.spec.project import load_project

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from orchestrator.flowtests.lane import Lane
-from orchestrator.flowtests.mutation import Mutation, mutate
+from orchestrator.flowtests.lanes.lane import Lane
+from orchestrator.flowtests.mutation.trial import Mutation, mutate
 from orchestrator.settings import Settings
 from orchestrator.spec.flowtests.loading import load_test_file
 from orchestrator.spec.project import Project

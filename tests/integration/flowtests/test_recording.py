@@ -14,9 +14,9 @@ import temporalio.client
 
 from orchestrator.client import Client, Run, RunCancelled, RunFailed
 from orchestrator.errors import Conflict, Refused
-from orchestrator.flowtests.filing import file_run
-from orchestrator.flowtests.recorded import RecordedRun, read_run
-from orchestrator.flowtests.recording import recording
+from orchestrator.flowtests.recording.case import recording
+from orchestrator.flowtests.recording.filing import file_run
+from orchestrator.flowtests.recording.recorded import RecordedRun, read_run
 from orchestrator.settings import Settings
 from orchestrator.spec.project import Project
 from orchestrator.spec.source import read_source

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestrator.errors import Refused
-from orchestrator.flowtests.appending import new_file, with_case
+from orchestrator.flowtests.recording.appending import new_file, with_case
 from orchestrator.spec.source import read_source
 
 CASE = {"name": "as in run r1", "expect": {"output": {"total": 7}}}

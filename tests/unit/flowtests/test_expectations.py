@@ -9,12 +9,12 @@ from xml.etree import ElementTree
 
 import pytest
 
-from orchestrator.flowtests.coverage import coverage_of
-from orchestrator.flowtests.differences import exact, having
-from orchestrator.flowtests.expectations import check
-from orchestrator.flowtests.junit import junit
+from orchestrator.flowtests.judging.coverage import coverage_of
+from orchestrator.flowtests.judging.differences import exact, having
+from orchestrator.flowtests.judging.expectations import check
 from orchestrator.flowtests.results import Called, CaseResult, FileResult, Mismatch, Ran, Report
-from orchestrator.flowtests.telling import told
+from orchestrator.flowtests.telling.junit import junit
+from orchestrator.flowtests.telling.telling import told
 from orchestrator.spec.flowtests.loading import load_test_file
 from orchestrator.spec.project import Project
 

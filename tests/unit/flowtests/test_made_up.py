@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.flowtests.made_up import made_up
+from orchestrator.flowtests.dry_run.made_up import made_up
 from orchestrator.spec.inputs import check_json
 from orchestrator.spec.loading import load_flow
 from orchestrator.spec.project import Project

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from orchestrator.flowtests.mutants import Mutant, mutants
+from orchestrator.flowtests.mutation.mutants import Mutant, mutants
 from orchestrator.spec.loading import load_flow
 from orchestrator.spec.project import Project
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from orchestrator.flowtests.recorded import Attempt, Message, RecordedRun
-from orchestrator.flowtests.recording import recording, without_what_differs
+from orchestrator.flowtests.recording.case import recording, without_what_differs
+from orchestrator.flowtests.recording.recorded import Attempt, Message, RecordedRun
 from orchestrator.spec.definition import Envelope
 from orchestrator.spec.loading import load_flow
 from orchestrator.spec.project import Project

@@ -9,7 +9,7 @@ from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any, TypeVar
 
-from orchestrator.flowtests.lane import Lane
+from orchestrator.flowtests.lanes.lane import Lane
 from orchestrator.flowtests.results import CaseResult
 from orchestrator.settings import Settings
 from orchestrator.spec.flowtests.cases import FlowCase

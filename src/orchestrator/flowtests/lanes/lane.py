@@ -23,14 +23,14 @@ from temporalio.testing import WorkflowEnvironment
 
 from orchestrator import admission
 from orchestrator.errors import Unavailable
-from orchestrator.flowtests.clock import Clock
-from orchestrator.flowtests.expectations import check
-from orchestrator.flowtests.interceptor import TestInterceptor
-from orchestrator.flowtests.outcome import gather
-from orchestrator.flowtests.play import Play, Stage
+from orchestrator.flowtests.judging.expectations import check
+from orchestrator.flowtests.lanes.clock import Clock
+from orchestrator.flowtests.lanes.server import start_test_server
+from orchestrator.flowtests.playing.interceptor import TestInterceptor
+from orchestrator.flowtests.playing.outcome import gather
+from orchestrator.flowtests.playing.play import Play, Stage
+from orchestrator.flowtests.playing.starting import Refusal, envelope_of
 from orchestrator.flowtests.results import CaseResult, Mismatch
-from orchestrator.flowtests.server import start_test_server
-from orchestrator.flowtests.starting import Refusal, envelope_of
 from orchestrator.settings import Settings
 from orchestrator.spec.definition import Envelope, definition_to_json, envelope_to_json
 from orchestrator.spec.flowtests.cases import FlowCase

@@ -17,7 +17,7 @@ from temporalio.exceptions import ApplicationError
 
 from orchestrator.engine.waits import Wait
 from orchestrator.engine.workflow import FlowWorkflow
-from orchestrator.flowtests.play import Part
+from orchestrator.flowtests.playing.play import Part
 from orchestrator.spec.acts.human_task import DECIDED_ALREADY
 from orchestrator.spec.call import CALLBACK, CANCEL_RUN, EVENT
 from orchestrator.spec.definition import Definition, Node

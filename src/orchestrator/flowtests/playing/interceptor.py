@@ -20,10 +20,10 @@ from temporalio.worker import (
 
 from orchestrator.engine.activities import is_foreign
 from orchestrator.engine.workflow import FlowWorkflow
-from orchestrator.flowtests.answers import Attempts, config_of, unanswered
-from orchestrator.flowtests.happenings import Happenings
-from orchestrator.flowtests.marking import Marking
-from orchestrator.flowtests.play import Part, Stage, WatchedJournal
+from orchestrator.flowtests.playing.answers import Attempts, config_of, unanswered
+from orchestrator.flowtests.playing.happenings import Happenings
+from orchestrator.flowtests.playing.marking import Marking
+from orchestrator.flowtests.playing.play import Part, Stage, WatchedJournal
 from orchestrator.spec.call import HEADER, NOTE_TASK, StepCall, decode_call
 
 Json = Any

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from orchestrator.flowtests.answers import OWN_ERROR
-from orchestrator.flowtests.differences import exact, having
+from orchestrator.flowtests.judging.differences import exact, having
+from orchestrator.flowtests.playing.answers import OWN_ERROR
 from orchestrator.flowtests.results import Called, CaseResult, Mismatch, Ran
 from orchestrator.spec.definition import Definition
 from orchestrator.spec.flowtests.cases import FlowCase

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.errors import FlowInvalid, Problem
-from orchestrator.flowtests.lane import Lane
-from orchestrator.flowtests.made_up import made_up
+from orchestrator.flowtests.dry_run.made_up import made_up
+from orchestrator.flowtests.lanes.lane import Lane
 from orchestrator.flowtests.results import CaseResult
 from orchestrator.settings import Settings
 from orchestrator.spec.findings import kind_of

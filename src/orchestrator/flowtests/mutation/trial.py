@@ -7,8 +7,8 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from orchestrator.flowtests.lane import Lane
-from orchestrator.flowtests.mutants import Mutant, mutants
+from orchestrator.flowtests.lanes.lane import Lane
+from orchestrator.flowtests.mutation.mutants import Mutant, mutants
 from orchestrator.flowtests.results import CaseResult
 from orchestrator.spec.flowtests.cases import CaseFile, FlowCase
 from orchestrator.spec.project import Project

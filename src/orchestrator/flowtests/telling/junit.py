@@ -5,7 +5,7 @@ from __future__ import annotations
 import xml.etree.ElementTree as Tree
 
 from orchestrator.flowtests.results import CaseResult, FileResult, Report
-from orchestrator.flowtests.telling import told
+from orchestrator.flowtests.telling.telling import told
 
 _NO_TEXT = (0xFFFE, 0xFFFF)
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from orchestrator import admission
 from orchestrator.errors import FlowInvalid, OrchestratorError, Refused
-from orchestrator.flowtests.appending import new_file, with_case
-from orchestrator.flowtests.lane import Lane
-from orchestrator.flowtests.recorded import RecordedRun
-from orchestrator.flowtests.recording import Recording, recording, without_what_differs
+from orchestrator.flowtests.lanes.lane import Lane
+from orchestrator.flowtests.recording.appending import new_file, with_case
+from orchestrator.flowtests.recording.case import Recording, recording, without_what_differs
+from orchestrator.flowtests.recording.recorded import RecordedRun
 from orchestrator.flowtests.results import CaseResult
 from orchestrator.security.secrets import Secrets
 from orchestrator.settings import Settings

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from orchestrator.flowtests.play import Play
+from orchestrator.flowtests.playing.play import Play
 from orchestrator.flowtests.results import CaseResult, Mismatch, Ran
 from orchestrator.spec.flowtests.cases import FlowCase
 

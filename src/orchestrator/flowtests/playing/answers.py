@@ -14,7 +14,7 @@ from temporalio.exceptions import ActivityError, ApplicationError
 
 from orchestrator.errors import TerminalError
 from orchestrator.expressions import fill_late
-from orchestrator.flowtests.play import Part
+from orchestrator.flowtests.playing.play import Part
 from orchestrator.spec.backoff import next_delay
 from orchestrator.spec.call import StepCall
 from orchestrator.spec.flowtests.cases import Mock

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from orchestrator.flowtests.recorded import Attempt, Message, RecordedRun
+from orchestrator.flowtests.recording.recorded import Attempt, Message, RecordedRun
 from orchestrator.spec.definition import Definition, Json, Node
 from orchestrator.spec.flowtests.checks import NEEDS_ANSWER
 from orchestrator.spec.flowtests.model import Usage

@@ -1,0 +1,1 @@
+"""Flows run without effects, on answers that are made up."""

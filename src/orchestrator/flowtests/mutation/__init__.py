@@ -1,0 +1,1 @@
+"""Whether tests would notice a step that is missing."""

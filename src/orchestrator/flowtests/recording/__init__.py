@@ -1,0 +1,1 @@
+"""Finished runs as cases of test files."""
