@@ -14,7 +14,7 @@ from orchestrator.client.starting import body_hash, keyed_run_id, new_run_id
 from orchestrator.client.triggers import Declared
 from orchestrator.dispatch.keeper import hand_over
 from orchestrator.dispatch.rules import Rules
-from orchestrator.errors import Conflict, OrchestratorError, Refused, Unavailable
+from orchestrator.errors import Conflict, FieldProblem, InputsInvalid, OrchestratorError, Refused, Unavailable
 from orchestrator.spec.call import DEBOUNCER, HOLD, START_HELD
 from orchestrator.spec.definition import Json
 from orchestrator.spec.inputs import check_inputs
@@ -53,7 +53,7 @@ async def hold(
     if not found.enabled:
         raise Refused(f"flow '{declared.flow}' is disabled; enable it to start runs")
     checked = check_inputs(declared.flow, found.definition.inputs, dict(inputs), convert_text=convert_text)
-    place = Rules(declared).debounce_key(trigger)
+    place = _place(declared, trigger)
     run_id = new_run_id(declared.flow) if key is None else keyed_run_id(declared.flow, key)
     held = Held(run_id, declared.flow, declared.version, float(declared.trigger["debounce"]["wait"]))
     if key is None:
@@ -71,6 +71,14 @@ async def hold(
         await _tell(client, declared, place, held, trigger, checked)
         await client.store.deliveries.record_answer(claim, _HELD)
     return held
+
+
+def _place(declared: Declared, trigger: dict[str, Json]) -> Json:
+    """Whose place the delivery takes. What has none is as wrong as any other input."""
+    try:
+        return Rules(declared).debounce_key(trigger)
+    except Refused as error:
+        raise InputsInvalid(declared.flow, [FieldProblem("debounce.key", str(error))]) from error
 
 
 async def _tell(

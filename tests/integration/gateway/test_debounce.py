@@ -72,6 +72,11 @@ async def test_a_delivery_that_no_run_could_start_with_takes_nobodys_place(idle:
     good = await post(idle, "/saved", {"doc": "a", "text": 1})
     bad = await idle.http.post("/saved", json={"doc": "a", "text": "many"})
     assert bad.status_code == 422
+    await idle.publish(
+        FLOW.format(id=f"{flow}-pages").replace("/saved", "/printed").replace("body.doc }", "body.page }")
+    )
+    nowhere = await idle.http.post("/printed", json={"doc": "a", "text": 1})
+    assert (nowhere.status_code, nowhere.json()["errors"][0]["field"]) == (422, "debounce.key")
     async with working(idle):
         assert await runs(idle, flow, 1) == [good["run_id"]]
 
