@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import importlib.metadata
 import json
 import logging
 from pathlib import Path
@@ -136,3 +137,12 @@ async def test_a_run_dropped_from_a_workers_memory_goes_on_without_noise(
         assert await asyncio.wait_for(handle.result(), 30) == "approve"
     gc.collect()
     assert [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR] == []
+
+
+async def test_a_history_names_the_release_that_carried_the_run_out(workbench: Workbench) -> None:
+    handle = await workbench.start("id: built\nsteps: [{id: a, type: function, config: {handler: echo, args: [1]}}]")
+    await handle.result()
+    tasks = [event for event in await events(handle) if event.HasField("workflow_task_completed_event_attributes")]
+    named = {event.workflow_task_completed_event_attributes.worker_version.build_id for event in tasks}
+    # Left to itself, the SDK names a hash of every imported module, for which a worker reads them all when it starts.
+    assert named == {f"orchestrator-{importlib.metadata.version('orchestrator')}"}
