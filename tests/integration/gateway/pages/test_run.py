@@ -188,9 +188,12 @@ async def test_a_page_of_a_run_that_goes_on_reloads_itself_until_told_not_to(wai
 
 async def test_a_completed_run_shows_inputs_and_output_and_stands_still(waiting: tuple[Door, str]) -> None:
     door, run_id = waiting
-    await door.client.decide(f"{run_id}:decide/then/ask", "approve", by="kim")
+    await door.client.decide(f"{run_id}:decide/then/ask", "approve", comment="<b>fine</b>", by="kim")
     await door.client.run(run_id).result(SECONDS)
     page = (await door.http.get(f"/runs/{run_id}")).text
+    decided = row(page, "decide/then/ask")
+    assert "Decided: Approve · kim" in decided and "&lt;b&gt;fine&lt;/b&gt;" in decided
+    assert f'<a href="/inbox/{run_id}:decide/then/ask">' in decided
     assert "http-equiv" not in page
     assert '<span class="chip ok">completed</span>' in page
     assert re.search(r'<h2 id="output-heading">Output</h2>\s*<pre tabindex="0">done</pre>', page)
