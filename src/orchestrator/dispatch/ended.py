@@ -116,7 +116,7 @@ class EndedRuns:
                 return
 
     async def _write_down(self, info: WorkflowExecutionInfo, current: Definition) -> None:
-        """Add the run's line and raise its alerts, where its version is monitored and it has no line."""
+        """Add the run's line and raise its alerts, where its version is monitored and nobody has done so."""
         begun = await self._begun(info)
         if begun is None or not begun.counts:
             return
@@ -128,7 +128,10 @@ class EndedRuns:
             return
         _LOGGER.info("run %s of flow %s was %s; it is in the ledger now", line.run_id, line.flow, line.status)
         alerts = [{"alert": place, **told} for place, told in enumerate(definition.monitoring["alerts"])]
-        await judge(self._store, line, {"execution_time": line.execution_time}, alerts)
+        if alerts:
+            await judge(self._store, line, {"execution_time": line.execution_time}, alerts)
+        else:
+            await self._store.ledger.hold(line, [])
 
     async def _begun(self, info: WorkflowExecutionInfo) -> _Begun | None:
         """None where Temporal has forgotten it."""

@@ -16,6 +16,8 @@ from orchestrator.store.connection import Database, insert_into
 
 _MISSING = "ended runs"
 """Under which name is kept until when runs that ended unnoticed were looked for."""
+_UNJUDGED = ""
+"""What stands for the conditions that held, until that is known."""
 COUNTED = ("completed", "failed", "timed_out")
 """Ends that rates are made of: who cancels a run says nothing about the flow."""
 
@@ -85,14 +87,16 @@ class Ledger:
             )
 
     async def add(self, line: Line) -> bool:
-        """Keep a line unless the run has one; whether it had none. Raises Unavailable."""
+        """Keep a line unless the run has one; whether its alerts are still to be judged. Raises Unavailable."""
+        table = tables.ledger
         async with self._database.writing() as connection:
-            inserted = await connection.execute(
-                insert_into(connection, tables.ledger)
-                .values(id=line.id, held="[]", **_members(line))
+            await connection.execute(
+                insert_into(connection, table)
+                .values(id=line.id, held=_UNJUDGED, **_members(line))
                 .on_conflict_do_nothing(index_elements=["id"])
             )
-        return inserted.rowcount == 1
+            found = await connection.execute(select(table.c.held).where(table.c.id == line.id))
+            return bool(found.scalar_one() == _UNJUDGED)
 
     async def looked_until(self) -> datetime | None:
         """Until when runs that ended without a line were looked for; None where nobody has. Raises Unavailable."""
@@ -125,9 +129,9 @@ class Ledger:
             counts = {str(status): int(count) for status, count in found}
         return Recent(sum(counts.values()), counts.get("completed", 0))
 
-    async def hold(self, line: Line, conditions: Sequence[str]) -> list[str]:
-        """Note which conditions about the flow as a whole hold at the end of a run, and answer those of them that did
-        not hold at the end of the run before it."""
+    async def begun(self, line: Line, conditions: Sequence[str]) -> list[str]:
+        """Which of the conditions about the flow as a whole that hold at the end of a run did not hold at the end of
+        the run before it."""
         table = tables.ledger
         before = (
             select(table.c.held)
@@ -135,12 +139,17 @@ class Ledger:
             .order_by(table.c.finished_at.desc(), table.c.id)
             .limit(1)
         )
-        async with self._database.writing() as connection:
+        async with self._database.reading() as connection:
             known = (await connection.execute(before)).scalar_one_or_none()
-            noted = json.dumps(list(conditions), ensure_ascii=False)
-            await connection.execute(update(table).where(table.c.id == line.id).values(held=noted))
         held = json.loads(known) if known else []
         return [condition for condition in conditions if condition not in held]
+
+    async def hold(self, line: Line, conditions: Sequence[str]) -> None:
+        """Note which conditions about the flow as a whole hold at the end of a run: its alerts are judged."""
+        table = tables.ledger
+        async with self._database.writing() as connection:
+            noted = json.dumps(list(conditions), ensure_ascii=False)
+            await connection.execute(update(table).where(table.c.id == line.id).values(held=noted))
 
     async def window(self, flow: str, since: datetime, until: datetime, most: int) -> list[Line]:
         """The runs of a flow that ended in that time, newest first, at most so many."""

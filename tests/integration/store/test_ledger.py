@@ -50,10 +50,11 @@ async def test_a_lasting_condition_begins_once(store: Store) -> None:
     begun = []
     for number, held in enumerate([[], ["low"], ["low", "slow"], ["slow"], ["low"]]):
         await store.ledger.write(line(number))
-        begun.append(await store.ledger.hold(line(number), held))
+        begun.append(await store.ledger.begun(line(number), held))
+        await store.ledger.hold(line(number), held)
     assert begun == [[], ["low"], ["slow"], [], ["low"]]
     # A worker that was lost asks again and hears the same.
-    assert await store.ledger.hold(line(4), ["low"]) == ["low"]
+    assert await store.ledger.begun(line(4), ["low"]) == ["low"]
 
 
 async def test_old_runs_are_forgotten(store: Store) -> None:
@@ -65,8 +66,11 @@ async def test_old_runs_are_forgotten(store: Store) -> None:
     assert left.run_id == "run-2"
 
 
-async def test_a_line_that_is_added_replaces_none(store: Store) -> None:
-    assert await store.ledger.add(line(1))
+async def test_a_line_that_is_added_replaces_none_and_is_judged_until_that_is_noted(store: Store) -> None:
+    await store.ledger.write(line(1))
     assert not await store.ledger.add(replace(line(1), status="terminated"))
     [kept] = await store.ledger.window("f", NOON, NOON + timedelta(hours=1), 10)
     assert kept.status == "completed"
+    assert [await store.ledger.add(line(2)) for _ in range(2)] == [True, True]
+    await store.ledger.hold(line(2), [])
+    assert not await store.ledger.add(line(2))

@@ -50,7 +50,7 @@ async def judge(
     conditions = {alert["alert"]: from_json(alert["any"]) for alert in alerts}
     held = [alert for alert in alerts if holds(conditions[alert["alert"]], found)]
     lasting = [alert["condition"] for alert in held if only_of_flow(conditions[alert["alert"]])]
-    begun = await store.ledger.hold(line, lasting)
+    begun = await store.ledger.begun(line, lasting)
     await store.alerts.put(
         [
             _raised(line, alert, described(conditions[alert["alert"]], found), found)
@@ -58,6 +58,8 @@ async def judge(
             if alert["condition"] not in lasting or alert["condition"] in begun
         ]
     )
+    # The last thing, so that whoever is lost before it judges once more, and finds the same.
+    await store.ledger.hold(line, lasting)
 
 
 def _raised(line: Line, alert: Mapping[str, Json], words: str, values: Mapping[str, float | None]) -> Alert:
