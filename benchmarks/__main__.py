@@ -66,8 +66,7 @@ async def _table(part: str, rounds: int) -> str:
         rows, base = await express.measure(rounds, _say)
         return report.table("Webhook, five HTTP steps, synchronous answer, express", rows, base)
     if part == "n8n":
-        rows = await beside_n8n.measure(rounds)
-        return report.table("Webhook, five HTTP steps, synchronous answer, beside n8n", rows, beside_n8n.N8N)
+        return beside_n8n.tables(await beside_n8n.measure(rounds))
     if part == "accepted":
         return report.table(
             "Webhook, answered with 202 when its run is started", await webhook.measure_accepted(rounds)

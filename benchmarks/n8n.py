@@ -48,14 +48,14 @@ def missing_n8n() -> str | None:
 
 
 @contextlib.asynccontextmanager
-async def open_n8n(save: str = "all") -> AsyncIterator[w5.Target]:
-    """W5 on a fresh n8n that saves ``all`` or ``none`` of the runs that succeed, and an echo server; all gone when
-    left. Raises RuntimeError with n8n's last words where it does not come to serve."""
+async def open_n8n(**given: str) -> AsyncIterator[w5.Target]:
+    """W5 on a fresh n8n, set as it is by default but for what is ``given`` by the names of its environment, and an echo
+    server; all gone when left. Raises RuntimeError with n8n's last words where it does not come to serve."""
     async with open_echo() as echo_port:
         with tempfile.TemporaryDirectory(prefix="orchestrator-bench-", ignore_cleanup_errors=True) as name:
             folder = Path(name)
             port = free_port()
-            environment = _environment(folder, port, save)
+            environment = _environment(folder, port) | given
             drawn = folder / "w5.json"
             drawn.write_text(json.dumps(n8n_workflow.workflow(echo_port)))
             await _finish(environment, folder, "import:workflow", f"--input={drawn}")
@@ -71,16 +71,15 @@ def _node() -> str | None:
     return str(beside[0]) if beside else shutil.which("node")
 
 
-def _environment(folder: Path, port: int, save: str) -> dict[str, str]:
-    given = {name: value for name, value in os.environ.items() if not name.startswith(("N8N_", "EXECUTIONS_", "DB_"))}
+def _environment(folder: Path, port: int) -> dict[str, str]:
+    ours = {name: value for name, value in os.environ.items() if not name.startswith(("N8N_", "EXECUTIONS_", "DB_"))}
     return {
-        **given,
+        **ours,
         **_QUIET,
         "N8N_USER_FOLDER": str(folder),
         "N8N_LISTEN_ADDRESS": "127.0.0.1",
         "N8N_PORT": str(port),
         "N8N_RUNNERS_BROKER_PORT": str(free_port()),
-        "EXECUTIONS_DATA_SAVE_ON_SUCCESS": save,
     }
 
 
