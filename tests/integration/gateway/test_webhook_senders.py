@@ -245,7 +245,8 @@ async def test_headers_that_follow_a_body_are_bounded_too(guarded: Door) -> None
     )
     for kept in (b"0\r\nX-Endless: ", b"1;extension="):
         answer = await raw(guarded, start + kept, *[b"a" * 16_000 for _ in range(5)], pause=0.01)
-        assert answer.startswith(b"HTTP/1.1 431"), (kept, answer[:100])
+        # As above: the answer may be gone with the connection.
+        assert answer == b"" or answer.startswith(b"HTTP/1.1 431"), (kept, answer[:100])
     chunks = b"4e20\r\n" + b"a" * 20_000 + b"\r\n"
     fits = await raw(guarded, start.replace(b"Host: x", b"Connection: close"), *[chunks] * 8, b"0\r\nX-Sum: 1\r\n\r\n")
     assert fits.startswith(b"HTTP/1.1 202"), fits[:100]
