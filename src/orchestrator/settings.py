@@ -50,6 +50,9 @@ class Settings:
     embedded one, else nowhere."""
     task_queue: str = "orchestrator-main"
     """Only queues named ``orchestrator-*`` carry the workflow that interprets flows."""
+    search_attributes: str = "waiting"
+    """What runs can be searched by besides flow and status: ``waiting`` (who is waited for), or ``all``: version and
+    trigger too, written with every start."""
     max_body: int = 1_000_000
     """Bytes a webhook body may have unless its trigger says otherwise."""
     body_timeout: float = 30.0
@@ -194,6 +197,12 @@ def _timezone(text: str) -> str:
         raise ValueError("write an IANA name such as Asia/Seoul") from error
 
 
+def _search_attributes(text: str) -> str:
+    if text not in ("waiting", "all"):
+        raise ValueError("write waiting or all")
+    return text
+
+
 def _paths(text: str) -> tuple[Path, ...]:
     return tuple(Path(part) for part in text.split(":") if part)
 
@@ -234,6 +243,7 @@ READERS: Mapping[str, Callable[[str], object]] = {
     "temporal_ui_port": _port,
     "temporal_ui_url": _url,
     "task_queue": str,
+    "search_attributes": _search_attributes,
     "max_body": int,
     "body_timeout": _seconds,
     "payloads": str,

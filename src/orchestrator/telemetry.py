@@ -9,14 +9,13 @@ from temporalio.client import Client
 from temporalio.common import SearchAttributeKey
 from temporalio.service import RPCError, RPCStatusCode
 
-FLOW = SearchAttributeKey.for_keyword("OrchestratorFlow")
 VERSION = SearchAttributeKey.for_keyword("OrchestratorVersion")
 TRIGGER = SearchAttributeKey.for_keyword("OrchestratorTrigger")
+"""Both on every run where the settings ask for it; its flow is its workflow type anyway."""
 STATUS = SearchAttributeKey.for_keyword("OrchestratorStatus")
 """``waiting`` while a run waits for a person."""
 
 SEARCH_ATTRIBUTES = {
-    FLOW.name: "Keyword",
     VERSION.name: "Keyword",
     TRIGGER.name: "Keyword",
     STATUS.name: "Keyword",

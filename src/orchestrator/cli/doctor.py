@@ -158,7 +158,8 @@ async def _search_attributes(settings: Settings) -> Finding:
     return Finding(
         "search attributes",
         "note",
-        f"not registered, so runs cannot be searched by flow; temporal operator search-attribute create {names}",
+        "not registered, so runs cannot be searched by whom they wait for; "
+        f"temporal operator search-attribute create {names}",
     )
 
 

@@ -260,9 +260,8 @@ class Schedules:
 
     def _wanted(self, one: DeclaredTrigger) -> Schedule:
         trigger = one.trigger
-        shown = TypedSearchAttributes(
-            [SearchAttributePair(telemetry.FLOW, one.flow), SearchAttributePair(telemetry.TRIGGER, "schedule")]
-        )
+        searchable = self._client.search_attributes and self._client.settings.search_attributes == "all"
+        shown = [SearchAttributePair(telemetry.TRIGGER, "schedule")] if searchable else []
         return Schedule(
             action=ScheduleActionStartWorkflow(
                 one.flow,
@@ -271,7 +270,7 @@ class Schedules:
                 task_queue=self._client.settings.task_queue,
                 task_timeout=TASK_TIMEOUT,
                 memo={MEMO: {"flow": one.flow, "trigger": "schedule"}},
-                typed_search_attributes=shown if self._client.search_attributes else TypedSearchAttributes.empty,
+                typed_search_attributes=TypedSearchAttributes(shown),
             ),
             spec=_spec(one),
             policy=SchedulePolicy(

@@ -104,10 +104,9 @@ def options(envelope: Envelope, *, eager: bool, by: str | None = None) -> dict[s
         "memo": {MEMO: memo},
         "request_eager_start": eager,
     }
-    if envelope.search_attributes:
+    if envelope.searchable:
         shown["search_attributes"] = TypedSearchAttributes(
             [
-                SearchAttributePair(telemetry.FLOW, definition.flow),
                 SearchAttributePair(telemetry.VERSION, definition.version),
                 SearchAttributePair(telemetry.TRIGGER, kind),
             ]

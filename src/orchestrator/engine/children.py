@@ -43,7 +43,6 @@ REPORT = "orchestrator.child"
 """Signal: ``{child, status, output?, error?}``."""
 ASK_EVERY = 30.0
 """Seconds between two looks at a child whose start was seen by an earlier execution of this run."""
-FLOW = SearchAttributeKey.for_keyword("OrchestratorFlow")
 VERSION = SearchAttributeKey.for_keyword("OrchestratorVersion")
 TRIGGER = SearchAttributeKey.for_keyword("OrchestratorTrigger")
 
@@ -59,7 +58,8 @@ class Launch:
     args: list[Json]
     trigger: str
     summary: str
-    search_attributes: bool
+    searchable: bool
+    """Whether its start carries search attributes."""
     priority: int | None = None
 
 
@@ -237,11 +237,10 @@ def _read(handle: asyncio.Future[Any]) -> None:
 
 
 def _attributes(launch: Launch) -> TypedSearchAttributes | None:
-    if not launch.search_attributes:
+    if not launch.searchable:
         return None
     return TypedSearchAttributes(
         [
-            SearchAttributePair(FLOW, launch.definition.flow),
             SearchAttributePair(VERSION, launch.definition.version),
             SearchAttributePair(TRIGGER, launch.trigger),
         ]

@@ -32,7 +32,7 @@ class Ready(BaseModel):
     ready: bool
     store: Part
     temporal: Part
-    search_attributes: bool = Field(description="Whether runs can be searched by flow, version and trigger")
+    search_attributes: bool = Field(description="Whether the namespace knows our search attributes")
     stuck_runs: list[str] | None = Field(
         description="Runs that cannot go on, such as after a bad deploy; null where Temporal does not tell"
     )

@@ -181,6 +181,8 @@ class Envelope:
     """Id of the step after whose completion the run returns that step's output."""
     search_attributes: bool = False
     """Whether the namespace is known to have ours registered."""
+    searchable: bool = False
+    """Whether runs carry their version and trigger among them from the start."""
     depth: int = 0
     """How many runs stand above this one."""
     largest_payload: int = LARGEST_PAYLOAD

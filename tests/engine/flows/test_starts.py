@@ -109,13 +109,16 @@ def test_constructs_of_a_later_release_are_named_not_ignored(workbench: Workbenc
     assert any("`idempotency_key` of a trigger" in problem.message for problem in loaded.unsupported)
 
 
-async def test_lists_can_be_searched_by_flow_version_trigger_status_and_assignee(workbench: Workbench) -> None:
+async def test_lists_can_be_searched_by_status_assignee_and_where_wished_version_and_trigger(
+    workbench: Workbench,
+) -> None:
     await publish(workbench, FLOW.replace("steps: [", "steps: [{id: ok, type: human-task, config: {assignee: ann}}, "))
-    client = await Client.connect(workbench.settings, store=workbench.store, temporal=workbench.temporal)
+    settings = replace(workbench.settings, search_attributes="all")
+    client = await Client.connect(settings, store=workbench.store, temporal=workbench.temporal)
     run = await client.start("greet", {"name": "kim"})
     await workbench.waiting(run.handle, "ok")
     wanted = {
-        "OrchestratorFlow": "greet",
+        "WorkflowType": "greet",
         "OrchestratorVersion": "1",
         "OrchestratorTrigger": "api",
         "OrchestratorStatus": "waiting",

@@ -137,6 +137,7 @@ def _launch(walk: Walk, node: Node, path: str, first: int, told: dict[str, Json]
         | {"wait": True},
         test=envelope.test,
         search_attributes=envelope.search_attributes,
+        searchable=envelope.searchable,
         depth=envelope.depth + 1,
         largest_payload=envelope.largest_payload,
         continue_after=envelope.continue_after,
@@ -149,7 +150,7 @@ def _launch(walk: Walk, node: Node, path: str, first: int, told: dict[str, Json]
         args=[body, envelope_to_json(child, body), definition_to_json(envelope.definition)],
         trigger="flow",
         summary=f"{path}: items {first} to {last}",
-        search_attributes=envelope.search_attributes,
+        searchable=envelope.searchable,
     )
 
 

@@ -111,7 +111,7 @@ async def _launch(walk: Walk, node: Node, frame: Frame, path: str, state: State,
         args=args,
         trigger="flow",
         summary=node.name or path,
-        search_attributes=run.envelope.search_attributes,
+        searchable=run.envelope.searchable,
         priority=node.priority,
     )
 
