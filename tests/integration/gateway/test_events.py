@@ -195,3 +195,12 @@ async def test_events_of_one_key_come_to_one_run_by_number_or_after_a_while(door
     results = [await door.client.run(run.id).result(20) for run in runs]
     assert sorted(len(batch) for batch in results) == [1, 1, 3, 3]
     assert sorted(seconds for batch in results for seconds in batch) == [0, 0, 1, 1, 2, 2, 3, 3]
+
+
+async def test_no_flow_tells_of_runs_in_the_engines_name(door: Door) -> None:
+    lie = "{id: lie, type: emit, config: {event: run.failed, source: orchestrator}}"
+    await door.publish(f"id: liar\nsteps: [{lie}]\n")
+    run = await door.client.start("liar", {})
+    with pytest.raises(RunFailed, match="the engine's own"):
+        await run.result(20)
+    assert (await door.http.get("/v1/events")).json()["events"] == []
