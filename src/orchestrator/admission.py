@@ -271,7 +271,7 @@ async def admit(
         root=run_id,
         until=until,
         search_attributes=search_attributes,
-        searchable=search_attributes and settings.search_attributes == "all",
+        searchable=settings.searchable(registered=search_attributes),
         test=test,
         largest_payload=settings.largest_payload,
         announce=() if _is_own(trigger) else await store.flows.own_events(),

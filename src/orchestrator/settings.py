@@ -117,6 +117,11 @@ class Settings:
         """Bytes one value of a run may have."""
         return min(self.payload_limit, LARGEST_INLINE) if self.payloads == "none" else self.payload_limit
 
+    def searchable(self, *, registered: bool) -> bool:
+        """Whether runs carry version and trigger as search attributes; never where the namespace has not ours
+        ``registered``."""
+        return registered and self.search_attributes == "all"
+
     @property
     def store(self) -> str:
         """The store's URL, the default filled in."""

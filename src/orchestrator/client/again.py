@@ -140,7 +140,7 @@ class Again:
             attempt=attempt,
             retry_of=old.info.id,
             search_attributes=self._search_attributes,
-            searchable=self._search_attributes and self._settings.search_attributes == "all",
+            searchable=self._settings.searchable(registered=self._search_attributes),
             largest_payload=self._settings.largest_payload,
         )
         plan = Plan(

@@ -260,7 +260,7 @@ class Schedules:
 
     def _wanted(self, one: DeclaredTrigger) -> Schedule:
         trigger = one.trigger
-        searchable = self._client.search_attributes and self._client.settings.search_attributes == "all"
+        searchable = self._client.settings.searchable(registered=self._client.search_attributes)
         shown = [SearchAttributePair(telemetry.TRIGGER, "schedule")] if searchable else []
         return Schedule(
             action=ScheduleActionStartWorkflow(

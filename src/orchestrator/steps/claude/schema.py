@@ -51,7 +51,7 @@ def read_answer(text: str, schema: dict[str, Json]) -> Json:
     except ValueError as error:
         raise AnswerMismatch(f"it is not JSON ({error})") from error
     except RecursionError as error:
-        raise AnswerMismatch("it is nested too deeply") from error
+        raise AnswerMismatch("it is not JSON (it is nested too deeply)") from error
     problems = check_json(schema, value)
     if problems:
         listed = "; ".join(f"{problem.field or 'the answer'}: {problem.message}" for problem in problems[:5])

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,10 +11,9 @@ from anthropic.types import Message
 
 from orchestrator.errors import StepError, TerminalError
 from orchestrator.spec.acts.claude import ClaudeConfig
-from orchestrator.spec.inputs import check_json
 from orchestrator.steps.claude.attachments import attached
 from orchestrator.steps.claude.call import as_turn, check_end, connect, resolve_model, send, text_of
-from orchestrator.steps.claude.schema import api_schema
+from orchestrator.steps.claude.schema import AnswerMismatch, api_schema, read_answer, told_schema
 from orchestrator.steps.claude.spending import answer_limit, known_cost, prompt_after, spent_before, spent_tokens, tell
 from orchestrator.steps.context import StepContext
 
@@ -27,13 +24,8 @@ CONFIG = ClaudeConfig
 
 _PAUSES = 8
 """How often a paused turn is continued."""
-_FENCE = re.compile(r"\A\s*```(?:json)?\s*(.*?)\s*```\s*\Z", re.DOTALL)
 _UNAVAILABLE = ("temporary_service_unavailable", "refusal")
 """Errors after which the next of ``fallback_models`` is asked; so is it when the API does not know the model."""
-
-
-class _Repairable(Exception):
-    """The answer does not match the schema; the text says how."""
 
 
 async def run(config: ClaudeConfig, context: StepContext) -> Json:
@@ -125,13 +117,13 @@ class _Conversation:
         if schema is None:
             return {"text": text}
         try:
-            return _parsed(text, schema)
-        except _Repairable as problem:
+            return read_answer(text, schema)
+        except AnswerMismatch as problem:
             self._correct(text, str(problem))
         text = await self._ask()
         try:
-            return _parsed(text, schema)
-        except _Repairable as problem:
+            return read_answer(text, schema)
+        except AnswerMismatch as problem:
             raise StepError(
                 "invalid_output",
                 f"Claude's answer does not match output_schema, also after a correction: {problem}",
@@ -182,8 +174,7 @@ class _Conversation:
             if held is not None:
                 output["format"] = {"type": "json_schema", "schema": held}
             else:
-                told = json.dumps(schema, ensure_ascii=False)
-                told = f"Answer with JSON alone, valid for this JSON Schema:\n{told}"
+                told = told_schema(schema)
                 system = f"{system}\n\n{told}" if system else told
         if config.effort is not None:
             output["effort"] = config.effort
@@ -214,21 +205,3 @@ def _cache_control(cache: bool | str) -> dict[str, str] | None:
     if cache is False:
         return None
     return {"type": "ephemeral"} | ({"ttl": cache} if isinstance(cache, str) else {})
-
-
-def _parsed(text: str, schema: dict[str, Json]) -> Json:
-    """The JSON value in ``text``. Raises _Repairable when it is not JSON or does not match."""
-    fenced = _FENCE.match(text)
-    try:
-        value = json.loads(fenced.group(1) if fenced else text, parse_constant=_no_number)
-    except (ValueError, RecursionError) as error:
-        raise _Repairable(f"it is not JSON ({error})") from error
-    problems = check_json(schema, value)
-    if problems:
-        listed = "; ".join(f"{problem.field or 'the answer'}: {problem.message}" for problem in problems[:5])
-        raise _Repairable(listed)
-    return value
-
-
-def _no_number(constant: str) -> Json:
-    raise ValueError(f"{constant} is no number of JSON")

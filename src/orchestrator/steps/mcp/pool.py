@@ -42,6 +42,7 @@ from orchestrator.steps.mcp.http import http_transport
 from orchestrator.steps.mcp.stdio import TOO_LARGE, Stderr, command_transport
 
 T = TypeVar("T")
+Named = TypeVar("Named", Tool, Prompt)
 
 _PAGES = 100
 _MOST_TOOLS = 2_000
@@ -375,25 +376,30 @@ async def _plain(use: Callable[[Client], Awaitable[T]], client: Client) -> T:
 
 
 async def _list_tools(client: Client) -> dict[str, Tool]:
-    tools: dict[str, Tool] = {}
-    cursor: str | None = None
-    for _ in range(_PAGES):
-        page = await client.list_tools(cursor=cursor)
-        tools |= {tool.name: tool for tool in page.tools}
-        cursor = page.next_cursor
-        if not cursor or len(tools) >= _MOST_TOOLS:
-            break
-    return tools
+    async def page(cursor: str | None) -> tuple[list[Tool], str | None]:
+        listed = await client.list_tools(cursor=cursor)
+        return listed.tools, listed.next_cursor
+
+    return await _by_name(page)
 
 
 async def list_prompts(client: Client) -> dict[str, Prompt]:
     """The prompts of a server, by name."""
-    prompts: dict[str, Prompt] = {}
+
+    async def page(cursor: str | None) -> tuple[list[Prompt], str | None]:
+        listed = await client.list_prompts(cursor=cursor)
+        return listed.prompts, listed.next_cursor
+
+    return await _by_name(page)
+
+
+async def _by_name(page: Callable[[str | None], Awaitable[tuple[list[Named], str | None]]]) -> dict[str, Named]:
+    """All that a server lists, page by page, within bounds."""
+    found: dict[str, Named] = {}
     cursor: str | None = None
     for _ in range(_PAGES):
-        page = await client.list_prompts(cursor=cursor)
-        prompts |= {prompt.name: prompt for prompt in page.prompts}
-        cursor = page.next_cursor
-        if not cursor or len(prompts) >= _MOST_TOOLS:
+        entries, cursor = await page(cursor)
+        found |= {entry.name: entry for entry in entries}
+        if not cursor or len(found) >= _MOST_TOOLS:
             break
-    return prompts
+    return found
